@@ -1,0 +1,102 @@
+"""Worlds with known truth: a seed becomes records.
+
+    World + seed → visits (latent) → ecg, chart → Cohort
+
+Nothing here reads a label back out of a waveform, and every number is synthetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+import numpy as np
+
+from stethos.synth.ecg import ecg
+from stethos.synth.patient import visits
+from stethos.synth.world import World, hospital_world, knock_out_world, null_world, quiet
+from stethos.types import Cohort, Record
+
+__all__ = ["World", "ecg", "hospital", "hospital_world", "knock_out_world", "null_world", "quiet", "truth", "visits"]
+
+_LATENT = (
+    *("p_amplitude", "pr_ms", "q_amplitude", "r_amplitude", "s_amplitude", "qrs_ms", "st_level"),
+    *("t_amplitude", "t_width_ms", "qt_ms", "potassium"),
+)
+_AS_THEY_ARE = (
+    *("age", "respiratory_rate", "potassium_minutes", "haemolysed", "paced", "ckd", "dialysis", "heart_failure"),
+    *("diabetes", "hypertension", "copd", "atrial_fibrillation"),
+    *("raas_inhibitor", "mra", "beta_blocker", "loop_diuretic"),
+)
+
+
+def hospital(patients: int, seed: int = 0, world: World | None = None) -> Cohort:
+    """A simulated clinic: a table now, an ECG on demand.
+
+    Args:
+        patients: How many people; each has one to six visits.
+        seed: Of everything random.
+        world: Constants and effects; `hospital_world()` where not given.
+
+    Returns:
+        Cohort with "sex" ("F", "M"), "age" (years), "heart_rate" (1/min, as charted by a nurse), "potassium"
+        (mmol/L, the laboratory's), "lvef" (%), "wall_thickness" (mm), "height" (cm), "weight" (kg), diseases and
+        drugs (0 or 1); NaN where not measured. A record holds lead I at the site's rate, in mV.
+    """
+    world = world or hospital_world()
+    latent = visits(patients, seed, world)
+    table = _table(latent)
+    return Cohort(table, partial(_open, table, latent, seed, world), "synthetic", "simulated; free to use")
+
+
+def truth(patients: int, seed: int = 0, world: World | None = None) -> dict[str, np.ndarray]:
+    """What an ideal reader would measure, in the order of the rows of `hospital` with the same arguments.
+
+    Returns:
+        "id", the waves ("t_amplitude" in mV, "qrs_ms", …; see `visits`), and "potassium" in the blood itself.
+    """
+    latent = visits(patients, seed, world)
+    return {name: latent[name] for name in ("id", *_LATENT)}
+
+
+def _table(latent: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What a hospital knows of its visits."""
+    known = {name: latent[name] for name in ("id", "subject", "when", "site", *_AS_THEY_ARE)}
+    known["sex"] = latent["sex"].astype(object)
+    known["heart_rate"] = latent["charted_heart_rate"]
+    known["potassium"] = latent["potassium_laboratory"]
+    for name in ("lvef", "wall_thickness"):
+        known[name] = np.where(latent["echo_missing"] == 1, np.nan, np.round(latent[name], 1))
+    for name in ("height", "weight"):
+        known[name] = np.where(latent["size_missing"] == 1, np.nan, np.round(latent[name]))
+    known["age"] = np.floor(latent["age"])
+    return known
+
+
+def _open(
+    table: Mapping[str, np.ndarray], latent: Mapping[str, np.ndarray], seed: int, world: World, row: int
+) -> Record:
+    """One row of the table with its ECG."""
+    facts = {
+        name: None if _unknown(column[row]) else _plain(column[row])
+        for name, column in table.items()
+        if name not in ("id", "subject", "when", "site")
+    }
+    signal = ecg({name: column[row] for name, column in latent.items()}, seed, world)
+    return Record(
+        subject=str(table["subject"][row]),
+        id=str(table["id"][row]),
+        signals=(signal,),
+        when=table["when"][row].astype("datetime64[s]").item(),
+        site=str(table["site"][row]),
+        facts=facts,
+        origin="synthetic",
+    )
+
+
+def _unknown(value: object) -> bool:
+    return isinstance(value, float) and np.isnan(value)
+
+
+def _plain(value: object) -> float | str:
+    return value if isinstance(value, str) else float(value)  # type: ignore[arg-type]

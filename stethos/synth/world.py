@@ -1,0 +1,119 @@
+"""Which constants hold, and which effects are on."""
+
+from __future__ import annotations
+
+import tomllib
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+from stethos.errors import RecipeError
+
+WAVES = ("T", "QRS", "P")
+
+
+@cache
+def constants(name: str = "hospital") -> Mapping[str, Any]:
+    """The values of a world's data file, "section.entry" → value."""
+    text = files("stethos.synth").joinpath(f"{name}.toml").read_text(encoding="utf-8")
+    sections = tomllib.loads(text)
+    return {f"{part}.{entry}": item["value"] for part, held in sections.items() for entry, item in held.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """Constants, and which effects are on.
+
+    Args:
+        name: How reports call it.
+        constants: "section.entry" → value; units and sources stand in the data file.
+        acts_on: What potassium changes: any of "T", "QRS", "P" (P wave and PR interval) and "rate".
+        linked: Whether potassium follows from the patient's own disease, drugs and site. Where it does not,
+            it is drawn for another patient, so that it is unrelated to all that is seen but through `acts_on`.
+        noise: Multiplies all that a recording adds: wander, mains, muscle, movement, steps; 0 for none.
+    """
+
+    name: str
+    constants: Mapping[str, Any]
+    acts_on: frozenset[str]
+    linked: bool
+    noise: float = 1.0
+
+    def __getitem__(self, key: str) -> Any:
+        return self.constants[key]
+
+    def at_site(self, entry: str, site: str) -> Any:
+        """An entry of section "site" at one of the sites."""
+        return self.constants[f"site.{entry}"][self.constants["site.names"].index(site)]
+
+
+def hospital_world() -> World:
+    """All effects on."""
+    return World("hospital", constants(), frozenset((*WAVES, "rate")), linked=True)
+
+
+def null_world() -> World:
+    """Potassium changes nothing that is recorded and follows from nothing that is known: a model can only guess."""
+    return World("null", constants(), frozenset(), linked=False)
+
+
+def knock_out_world(*waves: str) -> World:
+    """The null world, but potassium acts on the named waves.
+
+    Args:
+        waves: "T", "QRS", or "P" (P wave and PR interval).
+
+    Raises:
+        RecipeError: A name is none of these.
+    """
+    unknown = sorted(set(waves) - set(WAVES))
+    if unknown or not waves:
+        raise RecipeError(
+            f"potassium can act on {', '.join(WAVES)}; got {', '.join(unknown) or 'nothing'}; "
+            "for a world without any effect use null_world()"
+        )
+    return World("only " + " ".join(sorted(waves)), constants(), frozenset(waves), linked=False)
+
+
+def quiet(world: World) -> World:
+    """The same world recorded without noise."""
+    return replace(world, noise=0.0)
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Random columns, each from a stream of its own name.
+
+    A column's first rows do not depend on how many follow, nor on which other columns are drawn.
+
+    Args:
+        seed: Of the whole table.
+        who: Prefix of the names, so that another population can be drawn from the same seed.
+    """
+
+    seed: int
+    who: str = ""
+
+    def _stream(self, name: str) -> np.random.Generator:
+        return np.random.default_rng([self.seed, zlib.crc32(f"{self.who}/{name}".encode())])
+
+    def uniform(self, name: str, count: int) -> np.ndarray:
+        """Numbers in [0, 1), `(count,)`."""
+        return self._stream(name).random(count)
+
+    def normal(self, name: str, count: int) -> np.ndarray:
+        """Standard normal numbers, `(count,)`."""
+        return self._stream(name).standard_normal(count)
+
+    def happens(self, name: str, logit: np.ndarray) -> np.ndarray:
+        """True with the probability of the given log odds, `(N,)`."""
+        return self.uniform(name, len(logit)) < 1 / (1 + np.exp(-logit))
+
+    def exponential(self, name: str, count: int) -> np.ndarray:
+        """Exponential numbers of mean 1, `(count,)`."""
+        return -np.log1p(-self.uniform(name, count))
