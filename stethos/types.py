@@ -15,7 +15,7 @@ from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -32,6 +32,17 @@ def _frozen(values: np.ndarray, dtype: type | None = None) -> np.ndarray:
         array = array.copy() if array is values else array
         array.flags.writeable = False
     return array
+
+
+def _by_fields(noun: Any) -> tuple[Any, ...]:
+    """How a noun with a read-only mapping is pickled: built anew from its fields."""
+    held = {item.name: getattr(noun, item.name) for item in fields(noun)}
+    plain = {name: dict(value) if isinstance(value, MappingProxyType) else value for name, value in held.items()}
+    return _built, (type(noun), plain)
+
+
+def _built(kind: type, held: dict[str, Any]) -> Any:
+    return kind(**held)
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +149,8 @@ class Record:
     origin: Origin = "real"
     parents: tuple[str, ...] = ()
 
+    __reduce__ = _by_fields
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "signals", tuple(self.signals))
         object.__setattr__(self, "facts", MappingProxyType(dict(self.facts)))
@@ -177,6 +190,8 @@ class Cohort:
     origin: Origin = "real"
     terms: str = ""
     index: np.ndarray | None = None
+
+    __reduce__ = _by_fields
 
     def __post_init__(self) -> None:
         rows = {name: _frozen(column) for name, column in self.rows.items()}
@@ -331,6 +346,8 @@ class Predictions:
     names: tuple[str, ...]
     origin: Origin = "real"
 
+    __reduce__ = _by_fields
+
     def __post_init__(self) -> None:
         for item in ("score", "truth"):
             object.__setattr__(self, item, _frozen(getattr(self, item), np.float64))
@@ -360,7 +377,7 @@ class Predictions:
 
     def mean_over_seeds(self) -> Predictions:
         """One row per record and split: the mean logit over seeds, in order of first appearance (seed = −1)."""
-        key = np.char.add(np.char.add(self.split, "\0"), self.record)
+        key = np.char.add(np.char.add(self.split, "\x1f"), self.record)
         _, first, member = np.unique(key, return_index=True, return_inverse=True)
         total = np.zeros((len(first), len(self.names)))
         np.add.at(total, member, self.score)
@@ -370,10 +387,10 @@ class Predictions:
 
     def save(self, path: Path) -> None:
         """Write one `.npz` file, atomically."""
-        columns = {f"fact/{name}": _plain(column) for name, column in self.facts.items()}
-        arrays = {item: getattr(self, item) for item in _PER_ROW}
+        arrays: dict[str, Any] = {item: getattr(self, item) for item in _PER_ROW}
+        arrays |= {f"fact/{name}": _plain(column) for name, column in self.facts.items()}
         buffer = _io.BytesIO()
-        np.savez_compressed(buffer, names=np.array(self.names), origin=np.array(self.origin), **arrays, **columns)
+        np.savez_compressed(buffer, names=np.array(self.names), origin=np.array(self.origin), **arrays)
         partial = Path(path).with_suffix(".part")
         partial.write_bytes(buffer.getvalue())
         partial.replace(path)

@@ -1,0 +1,38 @@
+# Everything works on a fresh clone with nothing but Python and make.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+OUT    ?= runs/demo
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: demo test test-all check bench docs clean
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[dev]"
+	touch $@
+
+demo: $(VENV)/.installed  ## a simulated hospital, a trained model, a report
+	$(BIN)/stethos pocket-k demo --out $(OUT)
+
+test: $(VENV)/.installed  ## the suite without the slow sweeps
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(VENV)/.installed  ## with the slow sweeps
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.installed  ## style, types, floors
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/test_floors.py
+
+bench: $(VENV)/.installed  ## ratios, written to benchmarks/results.json
+	$(BIN)/python -m benchmarks
+
+docs: $(VENV)/.installed  ## the documentation, in docs/_build
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[docs]"
+	$(BIN)/sphinx-build -q -W -b html docs docs/_build
+
+clean:  ## everything that was made
+	rm -rf $(VENV) build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis

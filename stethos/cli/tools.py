@@ -1,0 +1,176 @@
+"""Commands for files, cohorts, worlds and finished runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+
+def inspect(files: list[Path], *, rate: float | None = None, unit: str | None = None) -> Iterator[str]:
+    """What recordings hold: format, rate, leads, unit, duration, gaps, quality.
+
+    Args:
+        files: Recordings.
+        rate: Sampling rate in Hz, for files that do not state it.
+        unit: Unit, such as mV, for files that do not state it.
+    """
+    from stethos.io import inspect as look
+
+    for file in files:
+        yield from look(file, rate=rate, unit=unit).lines()
+
+
+def predict(
+    run: Path,
+    files: list[Path],
+    *,
+    lead: str = "",
+    rate: float | None = None,
+    unit: str | None = None,
+    allow_synthetic_model: Annotated[bool, Parameter(negative="")] = False,
+) -> Iterator[dict[str, Any]]:
+    """Score recordings with a finished run: one JSON line a file.
+
+    Args:
+        run: Folder of a finished run.
+        files: Recordings.
+        lead: Name of the lead in these files; the one the model was trained on where empty.
+        rate: Sampling rate in Hz, for files that do not state it.
+        unit: Unit, such as mV, for files that do not state it.
+        allow_synthetic_model: Let a model of a simulated world look at a real recording.
+    """
+    from stethos.systems import page_of
+
+    return page_of(run).predict(
+        run, files, lead=lead, rate=rate, unit=unit, allow_synthetic_model=allow_synthetic_model
+    )
+
+
+def compare(runs: list[Path]) -> Any:
+    """Paired differences between runs on the same test records, with intervals and Holm's p.
+
+    Args:
+        runs: Folders of two finished runs or more; the first is what the others are compared with.
+    """
+    from stethos.study.compare import compare as paired
+
+    return paired(runs)
+
+
+def show(folder: Path, *, workers: int = 2) -> Any:
+    """Counts, subjects, rates, leads, prevalences, missingness, and unreadable files with reasons.
+
+    Args:
+        folder: Holds cohort.csv or cohort.parquet.
+        workers: Processes that read.
+    """
+    from stethos.data.cohort import open_cohort
+    from stethos.data.survey import survey
+
+    return survey(open_cohort(folder), workers=workers)
+
+
+def import_(
+    layout: Literal["ptbxl", "cinc2017", "mimic-ecg", "folder"],
+    source: Path,
+    *,
+    out: Path,
+    table: Path | None = None,
+    rate: float | None = None,
+    unit: str | None = None,
+) -> Any:
+    """Write a cohort.csv for a known data set, or for any folder of recordings; nothing is copied.
+
+    Args:
+        layout: How the source is laid out.
+        source: Folder of the data set.
+        out: Folder for the cohort.csv.
+        table: folder: a CSV with the column path and what is known of each; mimic-ecg: the patients.csv.
+        rate: folder: sampling rate in Hz, for files that do not state it.
+        unit: folder: unit, such as mV, for files that do not state it.
+    """
+    from stethos.data import importers
+
+    if layout == "folder":
+        return importers.import_folder(source, out, table, rate, unit)
+    if layout == "mimic-ecg":
+        return importers.import_mimic_ecg(source, out, table)
+    return {"ptbxl": importers.import_ptbxl, "cinc2017": importers.import_cinc2017}[layout](source, out)
+
+
+def join(
+    folder: Path,
+    table: Path,
+    *,
+    out: Path,
+    value: str,
+    within: str = "1h",
+    direction: Literal["nearest", "before", "after"] = "nearest",
+    subject: str = "subject",
+    time: str = "time",
+    code: str = "",
+    exclude: str = "",
+    one_to_one: bool = True,
+) -> Any:
+    """Join a table of laboratory values or reports to a cohort by subject and time; losses are printed.
+
+    Args:
+        folder: The cohort.
+        table: CSV, TSV, Parquet, or a folder of MEDS events.
+        out: Folder for the joined cohort.csv.
+        value: What is joined: the value's column, and its name in the cohort.
+        within: Largest distance in time, such as 30min, 1h or 2d.
+        direction: Whether the value may lie before the recording, after it, or either way.
+        subject: Column of the subject in the table.
+        time: Column of the date and time in the table.
+        code: Rows whose code is exactly this, where a table or MEDS folder holds several quantities.
+        exclude: A 0/1 column of the table, such as haemolysed; rows with 1 are left out.
+        one_to_one: Whether a value serves one recording only.
+    """
+    from stethos.data.cohort import open_cohort
+    from stethos.data.join import Source, measurements
+    from stethos.data.join import join as joined
+    from stethos.data.write import write_table
+
+    source = Source(subject, time, code="code" if code else None)
+    found = joined(
+        open_cohort(folder),
+        measurements(table, value, source, code or None, exclude or None),
+        within,
+        direction,
+        one_to_one,
+    )
+    write_table(found.cohort, out)
+    return found
+
+
+def audit(folder: Path) -> Any:
+    """Suspected swaps, implausible ages, units and clocks, from the recordings and the table together.
+
+    Args:
+        folder: The cohort.
+    """
+    from stethos.data.audit import audit_pairs
+    from stethos.data.cohort import open_cohort
+
+    return audit_pairs(open_cohort(folder))
+
+
+def hospital(*, out: Path, patients: int = 2000, seed: int = 0) -> str:
+    """Write a simulated hospital: recordings (WFDB), records (MEDS) and a cohort.csv.
+
+    Args:
+        out: Folder; what is there already is not written again.
+        patients: How many.
+        seed: Of everything that is drawn.
+    """
+    from stethos.data.write import write_hospital
+
+    write_hospital(out, patients, seed)
+    return f"{out}: {patients} simulated patients"
+
+
+COHORT: dict[str, Callable[..., Any]] = {"show": show, "import": import_, "join": join, "audit": audit}

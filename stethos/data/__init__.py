@@ -1,0 +1,1 @@
+"""Cohorts on disk: tables, importers, joins, audits, targets, and prepared stores."""

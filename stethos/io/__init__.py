@@ -1,0 +1,117 @@
+"""Readers: bytes to nouns.
+
+`read` opens a recording in any of the formats known here and tells them apart by their content; `inspect`
+says what it holds. The readers by format are in the modules.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stethos.errors import RateError, UnitError
+from stethos.io.channels import declared_rate, declared_unit, standard_unit
+from stethos.io.sniff import Format, format_of
+from stethos.types import Record
+
+if TYPE_CHECKING:
+    from stethos.io.inspection import Inspection
+
+__all__ = ["inspect", "read"]
+
+
+def read(
+    path: str | Path, *, rate: float | None = None, unit: str | None = None, keep_identity: bool = False
+) -> Record:
+    """Read a recording, whatever its format and its suffix.
+
+    Subject and id are the file's name without suffix until a table says otherwise. Names, birth dates and
+    free identifiers are dropped.
+
+    Args:
+        path: A file; of a WFDB record also its name without suffix.
+        rate: Sampling rate in Hz, for a file that does not state it.
+        unit: Unit of the samples, for a file that does not state it.
+        keep_identity: Whether name and birth date become facts.
+
+    Raises:
+        FormatError: The file is missing, broken, or in no known format.
+        RateError: The rate is not stated anywhere, or file and caller differ.
+        UnitError: The unit is not stated anywhere, or file and caller differ.
+        MissingExtraError: The format needs the extra `clinical`.
+    """
+    path = Path(path)
+    if rate is not None:
+        declared_rate(rate)
+    if unit is not None:
+        declared_unit(unit)
+    record = _opened(format_of(path), path, rate=rate, unit=unit, keep_identity=keep_identity)
+    _refuse_contradiction(record, path, rate, unit)
+    return record
+
+
+def _opened(kind: Format, path: Path, *, rate: float | None, unit: str | None, keep_identity: bool) -> Record:
+    """A file through the reader of its format; only that reader's libraries are imported."""
+    match kind:
+        case "wfdb":
+            from stethos.io.wfdb import read_wfdb
+
+            return read_wfdb(path)
+        case "edf":
+            from stethos.io.edf import read_edf
+
+            return read_edf(path, keep_identity=keep_identity)
+        case "watch":
+            from stethos.io.wearable import read_watch
+
+            return read_watch(path, rate=rate, unit=unit, keep_identity=keep_identity)
+        case "clinical":
+            from stethos.io.clinical import read_clinical
+
+            return read_clinical(path, unit=unit, keep_identity=keep_identity)
+        case "dicom":
+            from stethos.io.clinical import read_dicom_waveform
+
+            return read_dicom_waveform(path, unit=unit, keep_identity=keep_identity)
+        case _:
+            return _plain(kind, path, rate, unit)
+
+
+def _plain(kind: Format, path: Path, rate: float | None, unit: str | None) -> Record:
+    """Plain numbers through the reader of their format."""
+    if kind == "arrays":
+        from stethos.io.arrays import read_arrays
+
+        return read_arrays(path, rate=rate, unit=unit)
+    from stethos.io.table import read_parquet, read_text_table
+
+    return (read_parquet if kind == "parquet" else read_text_table)(path, rate=rate, unit=unit)
+
+
+def _refuse_contradiction(record: Record, path: Path, rate: float | None, unit: str | None) -> None:
+    """Raise where the caller declares what the file states otherwise; up to 1 % of a rate the file wins."""
+    rates = sorted({signal.rate for signal in record.signals})
+    if rate is not None and not any(abs(stated - rate) <= 0.01 * stated for stated in rates):
+        stated = ", ".join(f"{each:g}" for each in rates)
+        raise RateError(f"{path}: the file states {stated} Hz and --rate says {rate:g}; leave --rate away")
+    units = {signal.unit for signal in record.signals}
+    if unit is not None and standard_unit(unit)[1] not in units:
+        raise UnitError(f"{path}: the file states {', '.join(sorted(units))} and --unit says {unit}; leave it away")
+
+
+def inspect(path: str | Path, *, rate: float | None = None, unit: str | None = None) -> Inspection:
+    """What a recording holds: format, rates, channels, units, durations, gaps and quality.
+
+    Args:
+        path: As for `read`.
+        rate: As for `read`.
+        unit: As for `read`.
+
+    Raises:
+        FormatError: As for `read`.
+        RateError: As for `read`.
+        UnitError: As for `read`.
+    """
+    from stethos.io.inspection import inspection_of
+
+    return inspection_of(Path(path), format_of(Path(path)), read(path, rate=rate, unit=unit))

@@ -1,0 +1,121 @@
+"""Which format a file is in, from its content; the suffix decides only what the content leaves open."""
+
+from __future__ import annotations
+
+import re
+import struct
+import zipfile
+from pathlib import Path
+from typing import Literal
+
+from stethos.errors import FormatError
+from stethos.io.files import decoded
+from stethos.io.header import header_of, looks_like_header
+from stethos.io.wearable import looks_like_watch
+
+Format = Literal["wfdb", "watch", "table", "parquet", "arrays", "edf", "clinical", "dicom"]
+
+KNOWN = (
+    "WFDB, EDF/EDF+/BDF, CSV, TSV, NPZ, NPY, MATLAB 5, Parquet, Apple Watch CSV, GE MUSE XML, HL7 aECG, "
+    "Philips XML, SCP-ECG, DICOM waveform"
+)
+_ROOTS = {
+    "restingecg": "clinical",
+    "museinfo": "clinical",
+    "annotatedecg": "clinical",
+    "restingecgdata": "clinical",
+}
+_START = 65_536  # bytes that are looked at
+
+
+def format_of(path: Path) -> Format:
+    """The format of a file, or of the WFDB record that the path names.
+
+    Raises:
+        FormatError: There is no such file, or its format is unknown; the message says what was seen.
+    """
+    path = Path(path)
+    if header_of(path) is not None:
+        return "wfdb"
+    if path.is_dir():
+        raise FormatError(f"{path}: a folder; name one recording, or open the folder as a cohort")
+    try:
+        with path.open("rb") as file:
+            start = file.read(_START)
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
+    found = _binary(path, start) or _text(start)
+    if found is None:
+        raise FormatError(f"{path}: unknown format; {_seen(start)}; known are {KNOWN}")
+    return found
+
+
+def _binary(path: Path, start: bytes) -> Format | None:
+    """The format that a file's first bytes announce."""
+    if start.startswith(b"PAR1"):
+        return "parquet"
+    if start.startswith((b"\x93NUMPY", b"MATLAB 5.0")) or _is_matlab_4(start):
+        return "arrays"
+    if start.startswith(b"PK\x03\x04") and _holds_arrays(path):
+        return "arrays"
+    if start[128:132] == b"DICM":
+        return "dicom"
+    if start.startswith((b"0       ", b"\xffBIOSEMI")) and start[184:192].strip().isdigit():
+        return "edf"
+    # SCP: section 0 follows the preamble, and the first pointer in it is to itself, at byte 7
+    if len(start) > 32 and struct.unpack_from("<H", start, 8)[0] == 0 and start[22:24] == b"\0\0":
+        return "clinical" if struct.unpack_from("<I", start, 28)[0] == 7 else None
+    return None
+
+
+def _is_matlab_4(start: bytes) -> bool:
+    """Whether a file begins as MATLAB 4 does: type, rows, columns, imaginary flag, length of the name."""
+    if len(start) < 20:
+        return False
+    kind, rows, columns, imaginary, name = struct.unpack_from("<5i", start)
+    return 0 <= kind < 100 and rows > 0 and columns > 0 and imaginary in (0, 1) and 1 < name < 64
+
+
+def _holds_arrays(path: Path) -> bool:
+    """Whether a zip archive is an NPZ."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith(".npy") for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return False
+
+
+def _text(start: bytes) -> Format | None:
+    """The format of a text."""
+    text = decoded(start)
+    if start.startswith(b"\0") or (b"\0" in start and not start.startswith((b"\xff\xfe", b"\xfe\xff"))):
+        return None
+    if text.lstrip().startswith("<"):
+        root = re.search(r"<(?:[A-Za-z_][\w.-]*:)?([A-Za-z_][\w.-]*)[\s>]", text)
+        return "clinical" if root and root[1].lower() in _ROOTS else None
+    if looks_like_watch(text):
+        return "watch"
+    if looks_like_header(text):
+        return "wfdb"
+    return "table" if _is_table(text) else None
+
+
+def _is_table(text: str) -> bool:
+    """Whether the second and later lines are numbers, as far as they are seen."""
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")][1:20]
+    cells = [cell.strip() for line in lines[:-1] or lines for cell in re.split("[,;\t]", line)]
+    numbers = [cell for cell in cells if re.fullmatch(r"[-+]?[\d.]+(?:[eE][-+]?\d+)?|nan|NaN|NA|", cell)]
+    return bool(cells) and len(numbers) >= 0.5 * len(cells)
+
+
+def _seen(start: bytes) -> str:
+    """What a file begins with, for a message."""
+    if not start:
+        return "it is empty"
+    if start.startswith(b"PK"):
+        return "it is a zip archive without arrays (unpack it first)"
+    if start.startswith(b"\x89HDF") or start.startswith(b"MATLAB 7.3"):
+        return "it is HDF5 (save as MATLAB 5 or NPZ)"
+    if start.lstrip()[:1] in (b"{", b"["):
+        return "it looks like JSON"
+    return f"it begins with {start[:16]!r}"

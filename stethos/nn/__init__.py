@@ -1,0 +1,1 @@
+"""Networks in torch: each file is one architecture, with its reference and its shapes."""

@@ -1,0 +1,1 @@
+"""Resampling, filters, beats, waves, quality and named preparations of one-dimensional signals."""

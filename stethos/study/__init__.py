@@ -1,0 +1,1 @@
+"""Protocols that no single paper owns: who is tested, controls, folds, validation, and how it is told."""

@@ -1,0 +1,108 @@
+"""What a model must beat: predictions from age, sex and heart rate, and from an encoder that never learned."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from stethos.types import Predictions
+
+STRENGTHS = np.logspace(-4, 2, 13)  # inverse penalties tried on the inner folds
+
+
+def _grouped(groups: np.ndarray, truth: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Up to five inner folds of whole subjects, each with both classes where that is possible."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    folds = int(min(5, np.unique(groups).size, max(2, truth.sum())))
+    return list(StratifiedGroupKFold(folds, shuffle=True, random_state=0).split(truth, truth, groups))
+
+
+def fit_logistic(features: np.ndarray, truth: np.ndarray, groups: np.ndarray) -> Any:
+    """Ridge logistic regression on standardised features, its penalty tuned by AUROC on grouped inner folds.
+
+    Args:
+        features: `(N, D)`; NaN is replaced by the median and marked in a column of its own.
+        truth: 0 or 1, `(N,)`.
+        groups: Subject of each row, `(N,)`.
+
+    Returns:
+        A fitted scikit-learn pipeline; `decision_function` gives logits.
+    """
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    pipeline = make_pipeline(
+        SimpleImputer(strategy="median", add_indicator=True),
+        StandardScaler(),
+        LogisticRegression(max_iter=2000),
+    )
+    grid = {"logisticregression__C": STRENGTHS}
+    search = GridSearchCV(pipeline, grid, scoring="roc_auc", cv=_grouped(groups, truth))
+    return search.fit(features, truth).best_estimator_
+
+
+def fit_ridge(features: np.ndarray, truth: np.ndarray, groups: np.ndarray) -> Any:
+    """Ridge regression on standardised features, tuned like `fit_logistic` but by squared error."""
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import Ridge
+    from sklearn.model_selection import GridSearchCV, GroupKFold
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    pipeline = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler(), Ridge())
+    folds = list(GroupKFold(int(min(5, np.unique(groups).size))).split(truth, truth, groups))
+    search = GridSearchCV(pipeline, {"ridge__alpha": 1 / STRENGTHS}, scoring="neg_mean_squared_error", cv=folds)
+    return search.fit(features, truth).best_estimator_
+
+
+def vitals(facts: dict[str, np.ndarray] | Any) -> np.ndarray:
+    """Age, sex and heart rate with their squares and products, `(N, 8)`; NaN where unknown.
+
+    The heart rate is the one measured from the recording; sex is 1 for "M", 0 for "F".
+    """
+    count = len(next(iter(facts.values())))
+    unknown = np.full(count, np.nan)
+    age = np.asarray(facts.get("age", unknown), float)
+    sex = np.array([{"M": 1.0, "F": 0.0}.get(str(item).upper()[:1], np.nan) for item in facts.get("sex", unknown)])
+    rate = np.asarray(facts.get("ecg_heart_rate", unknown), float) / 60
+    age = age / 50
+    columns = [age, sex, rate, age**2, rate**2, age * sex, age * rate, sex * rate]
+    return np.stack(columns, axis=1)  # (N, 8)
+
+
+def vitals_control(predictions: Predictions) -> Predictions:
+    """The same rows scored by a logistic model on age, sex and heart rate, fitted on the rows of "train".
+
+    Needs nothing but the predictions' own facts, so it can be refitted wherever they are.
+    """
+    fitted_on = (predictions.split == "train") & np.isfinite(predictions.truth[:, 0])
+    table = vitals(predictions.facts)
+    table = table[:, np.isfinite(table[fitted_on]).any(axis=0)]
+    if not table.shape[1]:
+        return replace(predictions, score=np.zeros_like(predictions.score))
+    truth = predictions.truth[fitted_on, 0]
+    model = fit_logistic(table[fitted_on], truth, predictions.subject[fitted_on])
+    return replace(predictions, score=model.decision_function(table)[:, None])
+
+
+def linear_probe(
+    features: np.ndarray, truth: np.ndarray, groups: np.ndarray, graded: bool = False
+) -> tuple[np.ndarray, float]:
+    """Weights `(D,)` and bias of a linear model with a tuned ridge penalty, in the units of the features.
+
+    Args:
+        features: `(N, D)`.
+        truth: 0 or 1, or measured, `(N,)`.
+        groups: Subject of each row, `(N,)`; kept together by the inner folds.
+        graded: Least squares for a measured truth instead of a logistic model.
+    """
+    model = (fit_ridge if graded else fit_logistic)(features, truth, groups)
+    scale, regression = model[-2], model[-1]
+    weight = np.ravel(regression.coef_) / scale.scale_
+    return weight, float(np.ravel(regression.intercept_)[0] - weight @ scale.mean_)

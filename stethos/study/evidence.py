@@ -1,0 +1,82 @@
+"""Every number of a finished run, from nothing but its files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from stethos.metrics.compare import Difference
+from stethos.study.controls import vitals_control
+from stethos.study.validate import (
+    Operate,
+    area,
+    control_numbers,
+    differences,
+    has_both,
+    known,
+    recalibrated,
+    tested,
+    threshold_of,
+    validate,
+)
+from stethos.types import Estimate, Predictions, Run
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What a report is written from: nothing but files of the run.
+
+    Args:
+        run: Where they lie.
+        said: Predictions, the mean logit over seeds.
+        each: Predictions of every seed.
+        controls: Predictions of every control.
+        numbers: Dotted name → estimate.
+        against: "control.split" → difference in AUROC, model minus control.
+        operate: How the operating point was chosen.
+        threshold: Operating point, logit.
+    """
+
+    run: Run
+    said: Predictions
+    each: Predictions
+    controls: Mapping[str, Predictions]
+    numbers: Mapping[str, Estimate]
+    against: Mapping[str, Difference]
+    operate: Operate
+    threshold: float
+
+    @property
+    def splits(self) -> list[str]:
+        """Tested parts that hold both classes."""
+        return [split for split in tested(self.said) if f"{split}.auroc" in self.numbers]
+
+
+def gather(run: Run, said: Predictions, each: Predictions, operate: Operate) -> Evidence:
+    """Every number of a binary target, from the predictions of the model and of its controls."""
+    rivals = {"vitals": vitals_control(said)}
+    for path in sorted(run.private.glob("control-*.npz")):
+        rivals[path.stem.removeprefix("control-")] = Predictions.load(path).mean_over_seeds()
+    against = differences(said, rivals)
+    numbers = validate(said, operate) | control_numbers(rivals)
+    numbers |= {f"difference.{name}.auroc": item.estimate for name, item in against.items()}
+    numbers |= {f"{split}.auroc.seed_sd": spread for split, spread in seed_spread(each).items()}
+    again = validate(recalibrated(said), operate)
+    numbers |= {name.replace(".calibration.", ".recalibrated."): item for name, item in again.items()
+                if ".calibration." in name}  # fmt: skip
+    return Evidence(run, said, each, rivals, numbers, against, operate, threshold_of(said, operate))
+
+
+def seed_spread(each: Predictions) -> dict[str, Estimate]:
+    """Standard deviation of the AUROC over training seeds, with the lowest and the highest AUROC as its ends."""
+    found = {}
+    for split in tested(each):
+        part = known(each, split)
+        seeds = np.unique(part.seed)
+        if len(seeds) > 1 and has_both(part):
+            areas = [area(part.take(part.seed == seed)).value for seed in seeds]
+            subjects = len(np.unique(part.subject))
+            found[split] = Estimate(float(np.std(areas, ddof=1)), min(areas), max(areas), subjects)
+    return found

@@ -1,0 +1,148 @@
+"""From a cohort of recordings to the windows of one lead that a network reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stethos.data.prepared import Preparation, Prepared, prepare_cohort
+from stethos.errors import QualityError
+from stethos.signal.beats import heart_rate, r_peaks
+from stethos.signal.prepare import PREPARATIONS, prepare_windows
+from stethos.types import Cohort, Predictions, Record, Signal
+
+
+@dataclass(frozen=True)
+class LeadWindows:
+    """Cuts a record into windows of one lead, refuses the poor ones, prepares the rest.
+
+    Args:
+        lead: Name of the lead, such as "I".
+        preparation: A name in `stethos.signal.prepare.PREPARATIONS`.
+        correct_polarity: Turn inverted strips round, as handheld devices are often held the wrong way.
+    """
+
+    lead: str
+    preparation: str
+    correct_polarity: bool = False
+
+    def __call__(self, record: Record) -> tuple[np.ndarray, dict[str, Any]]:
+        """Prepared windows `(W, 1, T)` and what was seen on the way.
+
+        Raises:
+            ChannelError: The lead is missing.
+            QualityError: No window is usable; the message names the reasons.
+        """
+        return self.of(record.pick(self.lead))
+
+    def of(self, lead: Signal) -> tuple[np.ndarray, dict[str, Any]]:
+        """The same for a lead that is at hand."""
+        values, windows = prepare_windows(lead, PREPARATIONS[self.preparation], correct_polarity=self.correct_polarity)
+        if not len(values):
+            raise QualityError(f"no usable window: {', '.join(sorted({window.reason for window in windows}))}")
+        measured = heart_rate(r_peaks(lead), lead.rate)
+        used = sum(window.ok for window in windows)
+        quality = ", ".join(window.reason or "ok" for window in windows)
+        counts = {"windows": float(len(windows)), "windows_used": float(used)}
+        return values, {"ecg_heart_rate": measured, "quality": quality, **counts}
+
+
+def prepare_lead(cohort: Cohort, windows: LeadWindows, folder: Path, workers: int = 1) -> Prepared:
+    """Prepare every record of a cohort once, into memory-mapped shards that a later call finds again."""
+    shape = (1, PREPARATIONS[windows.preparation].samples)
+    with bar("preparing") as progress:
+        return prepare_cohort(cohort, Preparation(windows, shape, asdict(windows)), folder, workers, progress)
+
+
+@contextmanager
+def bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on standard error, shown on terminals only; yields a function of (done, all)."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task(what)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def record_scores(
+    score: Callable[[np.ndarray], np.ndarray], prepared: Prepared, rows: np.ndarray, chunk: int = 256
+) -> np.ndarray:
+    """Mean logit over a record's windows; NaN where every window was refused.
+
+    Args:
+        score: Prepared windows `(W, 1, T)` to logits `(W, K)`.
+        prepared: Windows of a cohort.
+        rows: Row numbers in that cohort, `(N,)`.
+        chunk: Windows scored at a time.
+
+    Returns:
+        `(N, K)`.
+    """
+    wanted = np.flatnonzero(np.isin(prepared.window_record, rows))
+    pieces = [score(prepared.store.take(wanted[i : i + chunk])) for i in range(0, len(wanted), chunk)]
+    logits = np.concatenate(pieces) if pieces else np.zeros((0, 1))
+    owner = np.searchsorted(np.sort(rows), prepared.window_record[wanted])
+    total = np.zeros((len(rows), logits.shape[1]))
+    np.add.at(total, owner, logits)
+    count = np.bincount(owner, minlength=len(rows))
+    with np.errstate(invalid="ignore"):
+        mean = total / np.where(count, count, np.nan)[:, None]
+    return mean[np.argsort(np.argsort(rows))]
+
+
+def as_predictions(
+    cohort: Cohort, score: np.ndarray, truth: np.ndarray, *, split: str, seed: int, name: str
+) -> Predictions:
+    """Scored records of a cohort as `Predictions`; refused records (NaN score) are left out.
+
+    Args:
+        cohort: The records, N of them.
+        score: `(N, 1)`.
+        truth: `(N,)`, NaN for unknown.
+        split: Name of this part.
+        seed: Training seed of the model.
+        name: What the one class is called.
+    """
+    kept = np.isfinite(score[:, 0])
+    facts = {key: column[kept] for key, column in cohort.rows.items() if key not in ("id", "subject", "path")}
+    return Predictions(
+        score=score[kept],
+        truth=truth[kept, None],
+        record=cohort.rows["id"][kept],
+        subject=cohort.subjects[kept],
+        split=np.full(int(kept.sum()), split),
+        seed=np.full(int(kept.sum()), seed),
+        facts=facts,
+        names=(name,),
+        origin=cohort.origin,
+    )
+
+
+def joined(parts: list[Predictions]) -> Predictions:
+    """Predictions one below the other; facts that are not in all of them are left out."""
+    shared = set.intersection(*(set(part.facts) for part in parts))
+
+    def stack(field: str) -> np.ndarray:
+        return np.concatenate([getattr(part, field) for part in parts])
+
+    return Predictions(
+        **{field: stack(field) for field in ("score", "truth", "record", "subject", "split", "seed")},
+        facts={key: np.concatenate([_text_or_number(part.facts[key]) for part in parts]) for key in sorted(shared)},
+        names=parts[0].names,
+        origin=parts[0].origin,
+    )
+
+
+def _text_or_number(column: np.ndarray) -> np.ndarray:
+    """Object columns and dates as text, so that parts can be stacked and stored."""
+    if column.dtype == object:
+        return np.array(["" if item is None else str(item) for item in column])
+    return column.astype(str) if column.dtype.kind == "M" else column

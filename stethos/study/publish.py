@@ -1,0 +1,124 @@
+"""A finished run told to people: metrics.json, the model card, and report.html."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import numpy as np
+
+from stethos.errors import RunError
+from stethos.io.files import write_atomic
+from stethos.metrics.ranking import roc_curve
+from stethos.report import card, picture
+from stethos.report.bands import roc_band
+from stethos.report.figure import spoken
+from stethos.report.page import Page, Section, Tile
+from stethos.report.table import Table
+from stethos.study import sections
+from stethos.study.evidence import Evidence, gather, seed_spread
+from stethos.study.partition import Step
+from stethos.study.validate import Operate, area, difference, known, tested, validate_graded
+from stethos.train.run import read_config, write_card, write_metrics
+from stethos.types import Predictions, Run
+
+
+def write_flow(run: Run, flow: Sequence[Step], refused: Sequence[tuple[str, str]]) -> None:
+    """Keep the cohort flow and why recordings were refused; the list by record stays private."""
+    reasons = Counter(reason.split(": ", 1)[-1] for _, reason in refused)
+    told = {"flow": [asdict(step) for step in flow], "refused": dict(reasons.most_common())}
+    write_atomic(run.folder / "flow.json", (json.dumps(told, indent=2) + "\n").encode())
+    lines = "".join(f"{record},{json.dumps(reason)}\n" for record, reason in refused)
+    write_atomic(run.private / "refused.csv", f"record,reason\n{lines}".encode())
+
+
+def publish(run: Run, operate: Operate) -> None:
+    """Write metrics.json, README.md and report.html of a run from its predictions.
+
+    Raises:
+        RunError: The run holds no predictions.
+    """
+    if not run.predictions.is_file():
+        raise RunError(f"{run.folder} holds no predictions; finish its training first")
+    each = Predictions.load(run.predictions)
+    said = each.mean_over_seeds()
+    valid = known(said, "valid")
+    if len(valid) and not np.isin(valid.truth, (0, 1)).all():
+        publish_graded(run, said)
+        return
+    evidence = gather(run, said, each, operate)
+    write_metrics(run, evidence.numbers, said.origin)
+    page(evidence).write(run.report)
+    write_card(run, card.markdown(sections.title(run), said.origin, sections.statements(evidence)))
+
+
+def page(evidence: Evidence) -> Page:
+    """The report of a binary target."""
+    config = read_config(evidence.run)
+    tiles = [Tile(f"AUROC, {split}", evidence.numbers[f"{split}.auroc"]) for split in evidence.splits]
+    for split in evidence.splits[-1:]:
+        trivial = evidence.numbers[f"{split}.npv_trivial"].value
+        remark = f"at a prevalence of {1 - trivial:.1%}, where calling everybody negative gives {trivial:.3f}"
+        tiles.append(Tile(f"NPV, {split}", evidence.numbers[f"{split}.npv"], remark))
+    told = [
+        sections.population(evidence),
+        sections.discrimination(evidence),
+        sections.operating_point(evidence),
+        sections.calibration(evidence),
+        sections.usefulness(evidence),
+        sections.training(evidence.run),
+        card.section(evidence.said.origin, sections.statements(evidence)),
+    ]
+    facts = {"version": config["version"], "model": sections.model_hash(evidence.run), "command": "stethos evaluate"}
+    return Page(sections.title(evidence.run), evidence.said.origin, sections.summary(evidence), tiles, told, facts)
+
+
+def publish_graded(run: Run, said: Predictions) -> None:
+    """The same for a measured target: errors, correlation, and the error of always saying the mean."""
+    numbers = validate_graded(said)
+    write_metrics(run, numbers, said.origin)
+    rows = [(name, value) for name, value in numbers.items()]
+    table = Table(("measure", "value"), rows, "Agreement with the measured value")
+    tiles = [Tile(f"Mean absolute error, {split}", numbers[f"{split}.mae"]) for split in tested(said)]
+    lead = "Intervals resample subjects. The error of always saying the training mean stands beside."
+    Page(sections.title(run), said.origin, lead, tiles, [Section("Agreement", [table]), sections.training(run)]).write(
+        run.report
+    )
+    entries: dict[str, card.Entry] = {
+        "what": sections.title(run),
+        "terms": read_config(run)["terms"],
+        "results": numbers,
+    }
+    write_card(run, card.markdown(sections.title(run), said.origin, entries))
+
+
+def publish_folds(run: Run) -> None:
+    """Pooled and per-fold numbers of a cross-validation, with the untrained control beside them."""
+    each = Predictions.load(run.predictions)
+    said, rival = each.mean_over_seeds(), Predictions.load(run.private / "control-untrained.npz").mean_over_seeds()
+    against = difference(said, rival)
+    numbers = {
+        "pooled.auroc": area(said),
+        "control.untrained.pooled.auroc": area(rival),
+        "difference.untrained.pooled.auroc": against.estimate,
+    }
+    numbers |= {f"{split}.auroc": area(known(said, split)) for split in tested(said)}
+    numbers |= {f"{split}.auroc.seed_sd": spread for split, spread in seed_spread(each).items()}
+    write_metrics(run, numbers, said.origin)
+    curve = roc_curve(said.truth[:, 0], said.score[:, 0])
+    band = {"pooled": roc_band(said.truth[:, 0], said.score[:, 0], said.subject)}
+    drawn, areas = {"pooled": (curve.fpr, curve.tpr)}, {"pooled": numbers["pooled.auroc"]}
+    figure = picture.roc("ROC curve over all folds", drawn, band, areas, sections.BANDS)
+    note = f"Difference: model minus control on the same records, p = {against.p:.3g}."
+    table = Table(("measure", "value"), list(numbers.items()), "Every fold", note)
+    lead = f"Every record tested once. Pooled area under the ROC curve {spoken(numbers['pooled.auroc'])}."
+    names = ("pooled.auroc", "control.untrained.pooled.auroc", "difference.untrained.pooled.auroc")
+    tiles = [
+        Tile(label, numbers[name]) for label, name in zip(("AUROC", "Untrained", "Difference"), names, strict=True)
+    ]
+    told = [sections.flow(run), Section("Discrimination", [figure, table]), sections.training(run)]
+    Page(sections.title(run), said.origin, lead, tiles, told).write(run.report)
+    entries: dict[str, card.Entry] = {"terms": read_config(run)["terms"], "results": numbers}
+    write_card(run, card.markdown(sections.title(run), said.origin, {"what": sections.title(run), **entries}))

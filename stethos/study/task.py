@@ -1,0 +1,219 @@
+"""One target on one cohort of single-lead recordings, from opening it to scoring its parts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stethos import __version__
+from stethos.data.prepared import Prepared
+from stethos.data.target import parse_target
+from stethos.errors import CohortError, RunError
+from stethos.signal.prepare import PREPARATIONS, prepare_windows
+from stethos.study.lead import LeadWindows, as_predictions, joined, prepare_lead, record_scores
+from stethos.study.partition import Step, step
+from stethos.train.dist import chief, join, same
+from stethos.train.run import start_run
+from stethos.types import Cohort, Predictions, Run
+
+EXTERNAL = "external-"  # in front of the names of cohorts that are added later
+
+Score = Callable[[np.ndarray], np.ndarray]  # prepared windows (W, 1, T) → logits (W, K)
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A cohort with a target and prepared windows, and the run that is being made of it.
+
+    Args:
+        run: Where everything goes.
+        target: The target, as the user wrote it.
+        cohort: Records whose target is known, N of them.
+        truth: 0 or 1, or measured, `(N,)`.
+        graded: The target is measured.
+        prepared: Windows of the cohort's records.
+        flow: How many records came this far, and why the others did not.
+    """
+
+    run: Run
+    target: str
+    cohort: Cohort
+    truth: np.ndarray
+    graded: bool
+    prepared: Prepared
+    flow: list[Step]
+
+    def rows_of(self, part: Cohort) -> np.ndarray:
+        """Row numbers of a part's records, `(n,)`."""
+        return np.flatnonzero(np.isin(self.cohort.rows["id"], part.rows["id"]))
+
+    def rows(self, parts: Mapping[str, Cohort]) -> dict[str, np.ndarray]:
+        """Row numbers of every part by name."""
+        return {name: self.rows_of(part) for name, part in parts.items()}
+
+    def seen(self, rows: np.ndarray) -> np.ndarray:
+        """Those of the rows that have a usable window."""
+        return rows[np.isin(rows, self.prepared.window_record)]
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """Windows and what is true of each.
+
+    Args:
+        take: Window numbers `(B,)` → prepared windows `(B, 1, T)`.
+        truth: Target of each window, `(W,)`; NaN where unknown.
+    """
+
+    take: Callable[[np.ndarray], np.ndarray]
+    truth: np.ndarray
+
+
+def labelled(task: Task, rows: np.ndarray, truth: np.ndarray) -> Labelled:
+    """The windows of some of a task's records.
+
+    Args:
+        task: A cohort and its windows.
+        rows: Row numbers of the records.
+        truth: Target of every record of the task, `(N,)`.
+    """
+    windows = np.flatnonzero(np.isin(task.prepared.window_record, rows))
+    return Labelled(
+        lambda chosen: task.prepared.store.take(windows[chosen]), truth[task.prepared.window_record[windows]]
+    )
+
+
+def labelled_here(people: Cohort, question: Question) -> Labelled:
+    """The windows of a small cohort, prepared in memory; refused recordings are left out."""
+    held = [
+        prepare_windows(record.pick(question.windows.lead), PREPARATIONS[question.windows.preparation])[0]
+        for record in people
+    ]
+    truth = np.repeat(parse_target(question.target).apply(people), [len(item) for item in held])
+    return Labelled(np.concatenate(held).__getitem__, truth)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a recording.
+
+    Args:
+        target: "potassium > 5.5", "scp_codes has AFIB", or a column.
+        exclude: Conditions in the same words; a record that meets one is left out and counted.
+        windows: How recordings are cut and prepared.
+    """
+
+    target: str
+    exclude: tuple[str, ...]
+    windows: LeadWindows
+
+
+def begin(people: Cohort, run: Run, question: Question, graded: bool | None = None, workers: int = 1) -> Task:
+    """Leave out whom the question is not about, and prepare the windows of the rest.
+
+    Args:
+        people: Whose recordings.
+        run: Where the prepared windows are kept.
+        question: Target, exclusions, windows.
+        graded: The target is measured; None to see it from the values.
+        workers: Processes that prepare.
+
+    Raises:
+        CohortError: The target is known for no record, or no recording is usable.
+    """
+    asked, flow = people, [step("all records", people)]
+    for condition in question.exclude:
+        held = parse_target(condition).apply(asked) == 1
+        asked = asked.take(~held)
+        flow.append(step(f"not: {condition}", asked, f"{int(held.sum())} with {condition}"))
+    parsed = parse_target(question.target)
+    truth = parsed.apply(asked)
+    known = np.isfinite(truth)
+    asked = asked.take(known)
+    flow.append(step("target known", asked, f"{int((~known).sum())} without a known target" if (~known).any() else ""))
+    if not len(asked):
+        raise CohortError(f"{question.target} is unknown for all records; fill the column {parsed.column}")
+    folder = run.private / "prepared" / fingerprint(asked)
+    if not chief():
+        same(None)  # wait until the chief has prepared
+    prepared = prepare_lead(asked, question.windows, folder, workers=workers)
+    if chief():
+        same(None)
+    measured = parsed.graded and not parsed.binary(people) if graded is None else graded
+    return Task(run, question.target, asked, truth[known], measured, prepared, flow)
+
+
+def open_run(system: str, out: Path, recipe: Any, people: Cohort, windows: LeadWindows) -> Run:
+    """The run's folder with its config; an existing one must have the same recipe and the same records."""
+    join()
+    prepare = asdict(windows) | {"records": len(people), "cohort": fingerprint(people)}
+    config = {"system": system, "version": __version__, "recipe": asdict(recipe), "prepare": prepare}
+    return start_run(out, config | {"origin": people.origin, "terms": people.terms})
+
+
+def fingerprint(cohort: Cohort) -> str:
+    """Sixteen hexadecimal digits that stand for which records of which subjects these are."""
+    words = "\n".join(
+        f"{record}\t{subject}" for record, subject in zip(cohort.rows["id"], cohort.subjects, strict=True)
+    )
+    return hashlib.sha256(words.encode()).hexdigest()[:16]
+
+
+def scored(task: Task, rows: Mapping[str, np.ndarray], score: Score, seed: int) -> Predictions:
+    """What one network says of every part's records, with all that is known of them."""
+    table = task.cohort.with_columns(**task.prepared.facts)
+    parts = []
+    for name, part in rows.items():
+        logits = record_scores(score, task.prepared, part)
+        parts.append(
+            as_predictions(table.take(part), logits, task.truth[part], split=name, seed=seed, name=task.target)
+        )
+    return joined(parts)
+
+
+def named_folder(text: str) -> tuple[str, Path]:
+    """NAME=DIR as a name and a folder.
+
+    Raises:
+        CohortError: It is not of that form.
+    """
+    name, equals, folder = text.partition("=")
+    if not (name.isidentifier() and equals and folder):
+        raise CohortError(f"an external cohort is given as NAME=DIR, such as tianjin=cohorts/tianjin; got {text!r}")
+    return name, Path(folder)
+
+
+def add_external(run: Run, name: str, task: Task, networks: Mapping[str, Sequence[tuple[int, Score]]]) -> None:
+    """Score another cohort and put it beside the run's own parts, in place of an earlier one of that name.
+
+    Args:
+        run: A finished run.
+        name: Of the cohort.
+        task: Its records with the run's target.
+        networks: File of predictions ("predictions", "control-untrained") → seed and score of each network.
+
+    Raises:
+        RunError: The name is taken by a part of the run, or the cohort holds records of the run's own.
+    """
+    for file, members in networks.items():
+        path = run.private / f"{file}.npz"
+        held = Predictions.load(path)
+        own = held.take(~np.char.startswith(held.split, EXTERNAL))
+        shared = np.intersect1d(_names(own), _names_of(task.cohort))
+        if name in own.split or len(shared):
+            raise RunError(f"{name}: needs a new name and records that the run has not seen; {len(shared)} were seen")
+        new = [scored(task, {EXTERNAL + name: np.arange(len(task.cohort))}, score, seed) for seed, score in members]
+        joined([held.take(held.split != EXTERNAL + name), *new]).save(path)
+
+
+def _names(said: Predictions) -> np.ndarray:
+    return np.char.add(np.char.add(said.subject, "\t"), said.record)
+
+
+def _names_of(cohort: Cohort) -> np.ndarray:
+    return np.char.add(np.char.add(cohort.subjects.astype(str), "\t"), cohort.rows["id"].astype(str))

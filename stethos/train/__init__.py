@@ -1,0 +1,1 @@
+"""Training: one loop, on one process or many, in a folder that can be resumed."""
