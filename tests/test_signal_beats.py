@@ -215,3 +215,15 @@ def test_lead_i_is_upright_and_its_negative_is_not(real):
     upside_down = [Signal(-lead.values, 500, lead.channels, "a.u.") for lead in leads]
     assert np.mean([inverted(lead, r_peaks(lead)) for lead in leads]) <= 0.03  # measured: 0.02
     assert np.mean([inverted(lead, r_peaks(lead)) for lead in upside_down]) >= 0.8  # measured: 0.85
+
+
+def test_a_tall_narrow_t_wave_is_not_a_beat():
+    """Hyperkalaemia: T as tall as R, 60 ms wide, 0.26 s after it, at 75 beats a minute."""
+    rate, beats = 500.0, np.arange(0.4, 9.8, 0.8)
+    time = np.arange(5000) / rate
+    r = sum(0.6 * np.exp(-0.5 * ((time - beat) / 0.012) ** 2) for beat in beats)
+    t = sum(0.6 * np.exp(-0.5 * ((time - beat - 0.26) / 0.025) ** 2) for beat in beats)
+    lead = Signal(np.asarray(r + t)[None], rate, ("I",), "mV")
+    found = r_peaks(lead)
+    assert len(found) == len(beats)
+    assert np.abs(found / rate - beats).max() < 0.01

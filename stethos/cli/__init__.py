@@ -55,7 +55,8 @@ def _run(tokens: list[str]) -> None:
     from cyclopts.exceptions import CycloptsError
 
     if tokens[:1] == ["demo"]:
-        tokens = [*(tokens[1:2] or ["pocket-k"]), "demo", *tokens[2:]]
+        named = len(tokens) > 1 and not tokens[1].startswith("-")
+        tokens = [tokens[1] if named else "pocket-k", "demo", *tokens[2 if named else 1 :]]
     app = App(name="stethos", help=_help(), version=_version, result_action="return_value")
     if tokens[:1] == ["run"] and len(tokens) > 1:
         tokens = _page(app, _from_file(Path(tokens[1])), tokens[1], tokens[2:], [tokens[1]])

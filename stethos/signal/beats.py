@@ -23,6 +23,8 @@ LOWEST_RATE = 50.0  # Hz
 REFRACTORY_SECONDS = 0.2  # no two QRS complexes are closer
 T_WAVE_SECONDS = 0.36  # Pan and Tompkins: so long after a beat, a lower slope is its T wave
 T_WAVE_HEIGHT = 0.6  # of the envelope at the beat before
+SHARP_BAND = (20.0, 45.0)  # Hz: even a tall T wave of hyperkalaemia has next to nothing here
+T_WAVE_SHARPNESS = 0.5  # of that band's envelope at the beat before
 LEVEL_SECONDS = 2.0  # a span in which even a slow heart beats once
 THRESHOLD = 0.35  # of the level that beats reach nearby
 SEARCH_BACK = 0.15  # of that level, where a beat is overdue
@@ -49,7 +51,7 @@ def r_peaks(lead: Signal) -> np.ndarray:
     trace = _one_channel(lead)
     if lead.duration < 1:
         return np.empty(0, np.int64)
-    envelope = _envelope(trace, lead.rate)
+    envelope = _envelope(trace, lead.rate, QRS_BAND)
     level = _level(envelope, lead.rate)
     noise = np.median(envelope)
     if np.median(level) <= CONTRAST * noise + 1e-9 * np.abs(trace).max():
@@ -57,7 +59,8 @@ def r_peaks(lead: Signal) -> np.ndarray:
     apart = max(1, round(REFRACTORY_SECONDS * lead.rate))
     candidates, _ = find_peaks(envelope, distance=apart, height=LOWEST * noise)
     height = envelope[candidates] / level[candidates]
-    beats = candidates[_search_back(candidates, height, _accept(candidates, height, lead.rate))]
+    sharp = _envelope(trace, lead.rate, (SHARP_BAND[0], min(SHARP_BAND[1], 0.45 * lead.rate)))[candidates]
+    beats = candidates[_search_back(candidates, height, _accept(candidates, height, sharp, lead.rate))]
     return _refine(trace, beats, lead.rate) if len(beats) else np.empty(0, np.int64)
 
 
@@ -73,7 +76,7 @@ def contrast(lead: Signal) -> float:
         ChannelError: The signal has several channels.
         RateError: Its rate is 50 Hz or less.
     """
-    envelope = _envelope(_one_channel(lead), lead.rate)
+    envelope = _envelope(_one_channel(lead), lead.rate, QRS_BAND)
     middle = np.median(envelope)
     return float(np.median(_level(envelope, lead.rate)) / middle) if middle > 0 else 0.0
 
@@ -174,9 +177,9 @@ def _one_channel(lead: Signal) -> np.ndarray:
     return bridge(lead.values)[0][0]
 
 
-def _envelope(trace: np.ndarray, rate: float) -> np.ndarray:
-    """Rectified slope of the QRS band, smoothed twice over a QRS width, `(T,)`."""
-    sos = butterworth(2, QRS_BAND, "bandpass", rate)
+def _envelope(trace: np.ndarray, rate: float, band: tuple[float, float]) -> np.ndarray:
+    """Rectified slope of a band (Hz), smoothed twice over a QRS width, `(T,)`."""
+    sos = butterworth(2, band, "bandpass", rate)
     slope = np.abs(np.gradient(sosfiltfilt(sos, trace - np.median(trace))))
     width = max(1, round(QRS_SECONDS * rate))
     return uniform_filter1d(uniform_filter1d(slope, width), max(1, width // 2))
@@ -192,13 +195,18 @@ def _level(envelope: np.ndarray, rate: float) -> np.ndarray:
     return np.maximum(np.interp(np.arange(len(envelope)), centres, around), np.finfo(float).tiny)
 
 
-def _accept(candidates: np.ndarray, height: np.ndarray, rate: float) -> np.ndarray:
-    """Which candidates are high enough and not the T wave of the one before, Boolean `(candidates,)`."""
+def _accept(candidates: np.ndarray, height: np.ndarray, sharp: np.ndarray, rate: float) -> np.ndarray:
+    """Which candidates are high enough and not the T wave of the one before, Boolean `(candidates,)`.
+
+    A T wave is lower than its QRS in the QRS band or, where it is as tall and narrow as in hyperkalaemia, at least
+    blunter.
+    """
     accepted = height > THRESHOLD
     last = -1
     for i in np.flatnonzero(accepted):
         soon = last >= 0 and candidates[i] - candidates[last] < T_WAVE_SECONDS * rate
-        if soon and height[i] < T_WAVE_HEIGHT * height[last]:
+        lower, blunter = height[i] < T_WAVE_HEIGHT * height[last], sharp[i] < T_WAVE_SHARPNESS * sharp[last]
+        if soon and (lower or blunter):
             accepted[i] = False
         else:
             last = int(i)

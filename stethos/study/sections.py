@@ -22,6 +22,7 @@ from stethos.train.weights import sha256
 from stethos.types import Predictions, Run
 
 BANDS = "Bands: pointwise 95 % intervals from resampled subjects."
+WORDS = {"ppv": "PPV", "npv": "NPV", "npv_trivial": "NPV, trivial", "flagged": "share flagged"}
 CONTROLS = {
     "vitals": "age, sex and heart rate (logistic, tuned on grouped inner folds)",
     "untrained": "the same network at random, tuned linear probe on its features",
@@ -128,7 +129,7 @@ def operating_point(evidence: Evidence) -> Section:
     """The operating point with everything that an NPV must not be read without."""
     points = {split: operating(known(evidence.said, split), evidence.threshold) for split in evidence.splits}
     columns = [at_point(point) | {"LR+": point.lr_positive, "LR−": point.lr_negative} for point in points.values()]
-    rows: list[list[Cell]] = [[name.replace("_", ", "), *(column[name] for column in columns)] for name in columns[0]]
+    rows: list[list[Cell]] = [[WORDS.get(name, name), *(column[name] for column in columns)] for name in columns[0]]
     for name in ("tp", "fp", "tn", "fn"):
         rows.append([f"{name.upper()}, records", *(getattr(point, name) for point in points.values())])
     aim = f"{evidence.operate.operate_at} {evidence.operate.operate_level:g}"
@@ -189,7 +190,7 @@ def training(run: Run) -> Section:
     losses: dict[str, list[tuple[float, float]]] = {}
     watched: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
-        name = row.get("stage") or "network"
+        name = str(row.get("stage") or "network")
         if "loss" in row:
             losses.setdefault(name, []).append((row["step"], row["loss"]))
         if "valid.monitor" in row:
