@@ -33,9 +33,9 @@ myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
 autodoc_default_options = {"ignore-module-all": True}  # a name is documented where it is defined
-autodoc_typehints = "signature"
+autodoc_typehints = "description"  # beside what each argument means
+autodoc_typehints_description_target = "documented"
 suppress_warnings = ["ref.python"]  # two modules may have a class of one name, each right in its own place
-python_maximum_signature_line_length = 88
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_custom_sections = [("Reference", "References"), ("Source", "References")]

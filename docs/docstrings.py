@@ -1,7 +1,7 @@
 """Docstrings are plain text with formulas and diagrams; here they become reStructuredText that looks the same.
 
 An indented block outside of `Args:` and the like is kept letter by letter, and no letter of the prose is taken for
-markup except backticks.
+markup except backticks and one *stressed* word.
 """
 
 import re
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 _SECTION = re.compile(r"(Args|Returns|Raises|Yields|Reference|Source|Departures):")
-_MARKUP = re.compile(r"(`[^`]*`)|([|*\\]|(?<=\w)_(?!\w))")
+_MARKUP = re.compile(r"(`[^`]*`|(?<!\w)\*\w+\*(?!\w))|([|*\\]|(?<=\w)_(?!\w))")
 
 
 def as_rest(lines: list[str]) -> list[str]:

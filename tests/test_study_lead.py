@@ -101,9 +101,7 @@ def test_a_cohort_is_prepared_once_and_a_refused_record_keeps_its_reason(tmp_pat
     assert set(prepared.window_record) == {0, 1}
     ((name, reason),) = prepared.refused
     assert (name, reason.endswith("no usable window: short")) == ("short", True)
-    again = prepare_lead(
-        Cohort(rows, lambda row: pytest.fail("read twice")), LeadWindows("I", "lead-v1"), tmp_path
-    )
+    again = prepare_lead(Cohort(rows, lambda row: pytest.fail("read twice")), LeadWindows("I", "lead-v1"), tmp_path)
     assert np.array_equal(again.store.take([0]), prepared.store.take([0]))
 
 

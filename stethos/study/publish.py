@@ -16,13 +16,14 @@ from stethos.report import card, picture
 from stethos.report.bands import roc_band
 from stethos.report.figure import spoken
 from stethos.report.page import Page, Section, Tile
+from stethos.report.svg import inline
 from stethos.report.table import Table
 from stethos.study import sections
 from stethos.study.evidence import Evidence, gather, seed_spread
 from stethos.study.partition import Step
 from stethos.study.validate import Operate, area, difference, known, tested, validate_graded
 from stethos.train.run import read_config, write_card, write_metrics
-from stethos.types import Predictions, Run
+from stethos.types import Origin, Predictions, Run
 
 
 def write_flow(run: Run, flow: Sequence[Step], refused: Sequence[tuple[str, str]]) -> None:
@@ -51,7 +52,20 @@ def publish(run: Run, operate: Operate) -> None:
     evidence = gather(run, said, each, operate)
     write_metrics(run, evidence.numbers, said.origin)
     page(evidence).write(run.report)
+    curve = sections.roc(evidence)
+    mark = "" if said.origin == "real" else said.origin
+    drawing = inline(curve.drawing, "roc", curve.title, curve.alt, mark).replace(
+        "<svg", '<svg font-family="sans-serif"', 1
+    )
+    write_atomic(run.folder / "roc.svg", drawing.encode())
     write_card(run, card.markdown(sections.title(run), said.origin, sections.statements(evidence)))
+
+
+def _write_picture(run: Run, shown: picture.Picture, origin: Origin) -> None:
+    """The ROC curves as a file of their own, with the origin written into it."""
+    mark = "" if origin == "real" else origin
+    drawing = inline(shown.drawing, "roc", shown.title, shown.alt, mark)
+    write_atomic(run.folder / "roc.svg", drawing.replace("<svg", '<svg font-family="sans-serif"', 1).encode())
 
 
 def page(evidence: Evidence) -> Page:

@@ -95,8 +95,8 @@ def _number_row(name: str, column: np.ndarray, parts: Mapping[str, Predictions])
     return [label, *(scale * float(values.mean()) if len(values) else None for values in means)]
 
 
-def discrimination(evidence: Evidence) -> Section:
-    """ROC curves with bands, AUROC and average precision, and the paired differences from the controls."""
+def roc(evidence: Evidence) -> picture.Picture:
+    """ROC curves of every tested part with bands and areas."""
     curves, bands, areas = {}, {}, {}
     for split in evidence.splits:
         part = known(evidence.said, split)
@@ -104,12 +104,16 @@ def discrimination(evidence: Evidence) -> Section:
         curves[split] = (found.fpr, found.tpr)
         bands[split] = roc_band(part.truth[:, 0], part.score[:, 0], part.subject)
         areas[split] = evidence.numbers[f"{split}.auroc"]
-    rows = [[split, areas[split], evidence.numbers[f"{split}.ap"], evidence.numbers[f"{split}.prevalence"],
-             evidence.numbers.get(f"{split}.auroc.seed_sd")] for split in curves]  # fmt: skip
+    return picture.roc("ROC curves", curves, bands, areas, BANDS)
+
+
+def discrimination(evidence: Evidence) -> Section:
+    """ROC curves, AUROC and average precision, and the paired differences from the controls."""
+    names = ("auroc", "ap", "prevalence", "auroc.seed_sd")
+    rows = [[split, *(evidence.numbers.get(f"{split}.{name}") for name in names)] for split in evidence.splits]
     columns = ("part", "AUROC", "average precision", "prevalence", "SD over seeds (lowest to highest)")
-    table = Table(columns, rows, "Discrimination", "AUROC: clustered DeLong by subject; the chance level of average "
-                  "precision is the prevalence.")  # fmt: skip
-    return Section("Discrimination", [picture.roc("ROC curves", curves, bands, areas, BANDS), table, _beaten(evidence)])
+    note = "AUROC: clustered DeLong by subject; the chance level of average precision is the prevalence."
+    return Section("Discrimination", [roc(evidence), Table(columns, rows, "Discrimination", note), _beaten(evidence)])
 
 
 def _beaten(evidence: Evidence) -> Table:
@@ -195,12 +199,21 @@ def training(run: Run) -> Section:
             losses.setdefault(name, []).append((row["step"], row["loss"]))
         if "valid.monitor" in row:
             watched.setdefault(name, []).append((row["step"], row["valid.monitor"]))
-    return Section("Training", [picture.training("Training", _curves(losses), _curves(watched))])
+    note = "Right: minus the validation error (log loss, or squared error); the step of its maximum is kept."
+    return Section("Training", [picture.training("Training", _curves(losses), _curves(watched), note)])
 
 
-def _curves(held: Mapping[str, list[tuple[float, float]]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Points as steps and values."""
-    return {name: (np.array(points)[:, 0], np.array(points)[:, 1]) for name, points in held.items()}
+def _curves(held: Mapping[str, list[tuple[float, float]]], most: int = 4) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Points as steps and values; of more than a few networks, their mean at every step."""
+    if len(held) > most:
+        points = [point for part in held.values() for point in part]
+        held = {f"mean of {len(held)} networks": sorted((step, value) for step, value in points)}
+    found = {}
+    for name, points in held.items():
+        step, member = np.unique([point[0] for point in points], return_inverse=True)
+        value = np.array([point[1] for point in points])
+        found[name] = (step, np.bincount(member, value) / np.bincount(member))
+    return found
 
 
 def model_hash(run: Run) -> str:
