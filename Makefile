@@ -35,4 +35,4 @@ docs: $(VENV)/.installed  ## the documentation, in docs/_build
 	$(BIN)/sphinx-build -q -W -b html docs docs/_build
 
 clean:  ## everything that was made
-	rm -rf $(VENV) build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist docs/_build docs/api .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -8,6 +8,7 @@ identity, and know their physical units. Letters in shapes:
 
 from __future__ import annotations
 
+import errno
 import io as _io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -386,14 +387,22 @@ class Predictions:
         return replace(self.take(first[order]), score=mean[order], seed=np.full(len(first), -1))
 
     def save(self, path: Path) -> None:
-        """Write one `.npz` file, atomically."""
+        """Write one `.npz` file, atomically.
+
+        Raises:
+            FormatError: The disk is full, or the folder cannot be written.
+        """
         arrays: dict[str, Any] = {item: getattr(self, item) for item in _PER_ROW}
         arrays |= {f"fact/{name}": _plain(column) for name, column in self.facts.items()}
         buffer = _io.BytesIO()
         np.savez_compressed(buffer, names=np.array(self.names), origin=np.array(self.origin), **arrays)
         partial = Path(path).with_suffix(".part")
-        partial.write_bytes(buffer.getvalue())
-        partial.replace(path)
+        try:
+            partial.write_bytes(buffer.getvalue())
+            partial.replace(path)
+        except OSError as error:
+            why = "the disk is full: free some space" if error.errno == errno.ENOSPC else f"{error.strerror}"
+            raise FormatError(f"{path} could not be written: {why}; then run the same command again") from error
 
     @staticmethod
     def load(path: Path) -> Predictions:

@@ -82,9 +82,7 @@ def test_the_input_is_left_as_it_was_and_the_same_draws_do_the_same(case: Case):
 def test_half_a_batch_is_augmented_as_it_would_be_in_the_whole(case: Case):
     x, rows = signals(torch.float64), torch.tensor([4, 17, 2, 99, 3, 50])
     whole = case.apply(x, numbers(case, rows), case.strength)
-    halves = [
-        case.apply(x[part], numbers(case, rows[part]), case.strength) for part in (slice(0, 2), slice(2, 6))
-    ]
+    halves = [case.apply(x[part], numbers(case, rows[part]), case.strength) for part in (slice(0, 2), slice(2, 6))]
     assert torch.allclose(torch.cat(halves), whole, atol=1e-12)
 
 

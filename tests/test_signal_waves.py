@@ -170,3 +170,15 @@ def test_bounds_agree_with_the_cardiologists_of_ludb_as_far_as_is_claimed(real):
         assert len(errors[name]) / found[name] > predictive, name
         assert 1000 * abs(np.mean(errors[name])) < bias, name
         assert 1000 * np.std(errors[name]) < spread, name
+
+
+def test_a_beat_at_the_very_start_does_not_cost_the_others():
+    """R falls in the first samples: its highest neighbour must not be looked for in the padded margin."""
+    for start in range(0, 60, 6):
+        time = (np.arange(5000) + start) / 500.0
+        beats = np.arange(0.12, 11, 0.8)
+        trace = sum(np.exp(-0.5 * ((time - b) / 0.012) ** 2) for b in beats)
+        trace = trace + sum(0.3 * np.exp(-0.5 * ((time - b - 0.3) / 0.04) ** 2) for b in beats)
+        lead = Signal(np.asarray(trace)[None], 500.0, ("I",), "mV")
+        found = waves(lead)
+        assert np.isfinite(found.qrs_on).sum() >= len(found.r) - 2

@@ -81,6 +81,15 @@ def test_a_record_becomes_prepared_windows_and_what_was_seen():
     assert 30 < facts["ecg_heart_rate"] < 200
 
 
+def test_an_inverted_strip_is_turned_round_where_that_is_asked_for():
+    upright = hospital(1, seed=0)[0].signals[0].values[0]
+    plain, turned = LeadWindows("I", "lead-v1"), LeadWindows("I", "lead-v1", correct_polarity=True)
+    want, _ = plain(recording(upright))
+    assert np.array_equal(turned(recording(upright))[0], want)
+    assert np.array_equal(turned(recording(-upright))[0], want)
+    assert np.allclose(plain(recording(-upright))[0], -want, atol=1e-5)
+
+
 def test_what_cannot_be_judged_is_refused_with_every_reason():
     flat, gone = np.zeros(5000, np.float32), np.full(5000, np.nan, np.float32)
     with pytest.raises(QualityError, match="no usable window: flat, missing"):

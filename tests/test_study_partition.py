@@ -82,8 +82,8 @@ def test_a_new_visit_of_a_known_subject_moves_nobody():
         (Partition(("lakeside",)), "no record of site lakeside; sites are harbour, north, south"),
         (Partition(later_from="2030-01-01"), "temporal would be empty"),
         (Partition(SITES), "would be empty"),
-        (Partition(valid_fraction=0.9, test_fraction=0.2), "sum to at most 1"),
-        (Partition(valid_fraction=-0.1), "positive"),
+        (Partition(valid_fraction=0.9, test_fraction=0.2), "leave nobody to train on"),
+        (Partition(valid_fraction=-0.1), "between 0 and 1"),
     ],
 )
 def test_what_cannot_be_divided_is_refused(plan, words):

@@ -118,7 +118,9 @@ def _page(app: Any, module: ModuleType, name: str, tokens: list[str], prefix: li
 
     preset, tokens = _taken("--preset", tokens)
     config, tokens = _taken("--config", tokens)
-    page = App(name=name, help=(module.__doc__ or "").split("\n\n")[0], help_format="plaintext")
+    headline = (module.__doc__ or "").split("\n\n")[0]
+    note = "Commands with a recipe also take --preset tiny|reference and --config FILE; flags win over both."
+    page = App(name=name, help=f"{headline}\n\n{note}", help_format="plaintext")
     for command in module.commands:
         page.command(as_command(command, module, preset, config), name=command.__name__.replace("_", "-"))
     app.command(page)

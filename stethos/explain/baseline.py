@@ -108,10 +108,10 @@ class MeanBeat:
 
     def __call__(self, prepared: np.ndarray, segments: Segments) -> np.ndarray:
         """The mean beat at every R, `(T,)`."""
-        offset = _own_offsets(len(prepared), segments)
-        return Isoelectric()(prepared, segments) + np.interp(
-            _at_one_second(offset, segments), _offsets(self.rate), self.shape, left=0, right=0
-        )
+        time = np.arange(len(prepared)) / segments.rate
+        offset = time - segments.r[np.searchsorted(_halfway(segments), time)]
+        usual = _stretched(offset, 1 / _stretch(segments))
+        return Isoelectric()(prepared, segments) + np.interp(usual, _offsets(self.rate), self.shape, left=0, right=0)
 
 
 def _offsets(rate: float) -> np.ndarray:
@@ -125,19 +125,20 @@ def _fade(rate: float) -> np.ndarray:
     return np.clip(np.minimum(offset - offset[0], offset[-1] - offset) / _TAPER, 0, 1)
 
 
-def _own_offsets(samples: int, segments: Segments) -> np.ndarray:
-    """Seconds of each sample from the R of the beat that it belongs to, `(T,)`."""
-    rest = segments.times[:-1, PLAYERS.index("TP")]
-    halfway = np.where(np.isfinite(rest).all(axis=1), rest.mean(axis=1), (segments.r[:-1] + segments.r[1:]) / 2)
-    time = np.arange(samples) / segments.rate
-    return time - segments.r[np.searchsorted(halfway, time)]
+def _halfway(segments: Segments) -> np.ndarray:
+    """When one beat gives way to the next, seconds, `(beats - 1,)`."""
+    rest = segments.times[:-1, PLAYERS.index("TP")].mean(axis=1)
+    return np.where(np.isfinite(rest), rest, (segments.r[:-1] + segments.r[1:]) / 2)
 
 
-def _at_one_second(offset: np.ndarray, segments: Segments) -> np.ndarray:
-    """Where the mean beat, whose RR is 1 s, is what it is at these offsets in a heart of another rate."""
-    stretch = np.cbrt(np.median(np.diff(segments.r)))
-    late = np.maximum(offset - _END_OF_QRS, 0)
-    return np.minimum(offset, _END_OF_QRS) + late / stretch
+def _stretch(segments: Segments) -> float:
+    """How much longer the QT is than at an RR of 1 s."""
+    return float(np.cbrt(np.median(np.diff(segments.r))))
+
+
+def _stretched(offset: np.ndarray, factor: float) -> np.ndarray:
+    """Seconds from R, those after QRS multiplied."""
+    return np.minimum(offset, _END_OF_QRS) + factor * np.maximum(offset - _END_OF_QRS, 0)
 
 
 def _median_beat(lead: Signal, preparation: Preparation) -> np.ndarray | None:
@@ -148,17 +149,11 @@ def _median_beat(lead: Signal, preparation: Preparation) -> np.ndarray | None:
         return None
     prepared = preparation.apply(lead)[0].astype(np.float64)
     over = prepared - Isoelectric()(prepared, parts)
-    place = np.searchsorted(_offsets(parts.rate), _at_one_second(_own_offsets(len(over), parts), parts))
-    grid = np.full((len(parts.r), len(_offsets(parts.rate))), np.nan)
-    owner = np.searchsorted(parts.r, np.arange(len(over)) / parts.rate - _own_offsets(len(over), parts) - 1e-9)
-    inside = place < grid.shape[1]
-    grid[owner[inside], place[inside]] = over[inside]
-    return _median_of_known(grid)
-
-
-def _median_of_known(rows: np.ndarray) -> np.ndarray:
-    """Median of each column without NaN; NaN of none."""
-    known = np.isfinite(rows).any(axis=0)
-    median = np.full(rows.shape[1], np.nan)
-    median[known] = np.nanmedian(rows[:, known], axis=0)
-    return median
+    time = parts.r[:, None] + _stretched(_offsets(parts.rate), _stretch(parts))  # (beats, T)
+    ends = np.array([0, *_halfway(parts), len(over) / parts.rate])
+    own = (time >= ends[:-1, None]) & (time <= ends[1:, None])
+    beats = np.where(own, np.interp(time, np.arange(len(over)) / parts.rate, over), np.nan)
+    reached = own.any(axis=0)
+    beat = np.full(len(reached), np.nan)
+    beat[reached] = np.nanmedian(beats[:, reached], axis=0)
+    return beat

@@ -1,8 +1,8 @@
 """From found waves to parts that an explanation can stand on.
 
-Three things are done to what `signal.waves` finds. A P wave counts only if it is there when beats are averaged on R:
-waves of fibrillation average out. QRS is widened from the troughs of Q and S, where the method puts its bounds, to where
-the trace is level. And single bounds far from those of the other beats are put in their place.
+Three things are done to what `signal.waves` finds. A P wave counts only if it is there when beats are averaged on
+R: waves of fibrillation average out. QRS is widened from the troughs of Q and S, where the method puts its bounds, to
+where the trace is level. And single bounds far from those of the other beats are put in their place.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _P_SHARE = 0.5  # of the beats, for a P wave to be there
 # ones in sinus rhythm and in all of 120 simulated ones.
 _P_RATIO = 8.0
 _SLOPE_BAND = 40.0  # Hz
-_LEVEL_SLOPE = 0.1  # of the steepest slope of QRS
+_LEVEL_SLOPES = (0.1, 0.05)  # of the steepest slope of QRS, before and after it; P is closer and steeper than ST
 _BEYOND_TROUGH = 0.05  # seconds
 
 
@@ -51,7 +51,7 @@ def beat_bounds(lead: Signal) -> tuple[np.ndarray, np.ndarray]:
         )
     trace = bridge(lowpass(lead, min(_SLOPE_BAND, 0.4 * lead.rate)).values)[0][0]
     qrs = _widened(trace, found, lead.rate)
-    p = _p_waves(trace, found, qrs[:, 0], lead.rate)
+    p = _p_waves(trace, found, lead.rate)
     t = np.stack([_steady(bound, found.r, _T_AWAY) for bound in (found.t_on, found.t_off)], axis=1)
     return found.r, _in_order(p, qrs, t)
 
@@ -91,31 +91,31 @@ def _widened(trace: np.ndarray, found: Waves, rate: float) -> np.ndarray:
     """
     on, off = (_steady(bound, found.r, _QRS_AWAY) for bound in (found.qrs_on, found.qrs_off))
     slope = np.abs(np.gradient(trace))
-    more = np.array([_level_after(slope, *beat, rate) for beat in zip(on, found.r, off, strict=True)])  # (beats, 2)
+    more = np.array([_to_level(slope, *beat, rate) for beat in zip(on, found.r, off, strict=True)])  # (beats, 2)
     before, after = np.median(more, axis=0)
     return np.stack([np.maximum(on - before, 0), np.minimum(off + after, len(trace) / rate)], axis=1)
 
 
-def _level_after(slope: np.ndarray, on: float, r: float, off: float, rate: float) -> tuple[float, float]:
+def _to_level(slope: np.ndarray, on: float, r: float, off: float, rate: float) -> tuple[float, float]:
     """Seconds before `on` and after `off` to the farthest steep sample of one beat."""
     first, peak, last = (int(np.clip(round(time * rate), 0, len(slope) - 1)) for time in (on, r, off))
     reach = round(_BEYOND_TROUGH * rate)
-    around = slope[max(0, peak - reach) : peak + reach + 1]
-    steep = slope > _LEVEL_SLOPE * around.max()
-    before = np.flatnonzero(steep[max(0, first - reach) : first + 1][::-1])
-    after = np.flatnonzero(steep[last : last + reach + 1])
+    steepest = slope[max(0, peak - reach) : peak + reach + 1].max()
+    before = np.flatnonzero(slope[max(0, first - reach) : first + 1][::-1] > _LEVEL_SLOPES[0] * steepest)
+    after = np.flatnonzero(slope[last : last + reach + 1] > _LEVEL_SLOPES[1] * steepest)
     return (before.max() / rate if len(before) else 0.0), (after.max() / rate if len(after) else 0.0)
 
 
-def _p_waves(trace: np.ndarray, found: Waves, qrs_on: np.ndarray, rate: float) -> np.ndarray:
+def _p_waves(trace: np.ndarray, found: Waves, rate: float) -> np.ndarray:
     """P of each beat, NaN where it has none; NaN throughout if no P wave is locked to R, `(beats, 2)`."""
     p = np.stack([found.p_on, found.p_off], axis=1)
     offset = p - found.r[:, None]
-    usual = np.median(offset[np.isfinite(offset).all(axis=1)], axis=0) if np.isfinite(offset).all(axis=1).any() else None
-    if usual is None:
+    known = np.isfinite(offset).all(axis=1)
+    if not known.any():
         return np.full_like(p, np.nan)
-    kept = (np.abs(offset - usual) <= _P_AWAY).all(axis=1)
-    locked = kept.mean() >= _P_SHARE and variance_ratio(trace, found.r + usual[0], usual[1] - usual[0], rate) > _P_RATIO
+    start, stop = np.median(offset[known], axis=0)
+    kept = (np.abs(offset - (start, stop)) <= _P_AWAY).all(axis=1)
+    locked = kept.mean() >= _P_SHARE and variance_ratio(trace, found.r + start, stop - start, rate) > _P_RATIO
     return np.where((kept & locked)[:, None], p, np.nan)
 
 

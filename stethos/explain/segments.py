@@ -45,7 +45,7 @@ class Segments:
     @property
     def present(self) -> np.ndarray:
         """Which parts have any sample, Boolean `(parts,)`."""
-        return self.windows.any(axis=1)
+        return np.asarray(self.windows.any(axis=1))
 
     @property
     def bounds(self) -> np.ndarray:

@@ -21,19 +21,19 @@ from stethos.explain.segments import Segments
 def even_positions(segments: Segments) -> np.ndarray:
     """For each sample of the evenly timed window, where it comes from: a position in samples, `(T,)`.
 
-    Equal to the sample's own number where the rhythm is even already.
+    Each sample's own number where no R would move by a whole sample.
     """
     samples = np.arange(segments.windows.shape[1], dtype=np.float64)
     start, stop = _complexes(segments)
     if len(start) < 3:
         return samples
-    r = np.rint(segments.r * segments.rate)
-    rr = _even(np.diff(r), stop[:-1] - r[:-1] + r[1:] - start[1:])
-    # halves go up, not to the even number, which would let neighbours collide
-    moved = np.floor(r[0] + np.append(0, np.cumsum(rr)) + 0.5)
-    shift = moved - r
+    r = segments.r * segments.rate
+    away = np.append(0, np.cumsum(_even(np.diff(r), stop[:-1] - r[:-1] + r[1:] - start[1:]))) - (r - r[0])
+    if np.abs(away).max() < 1:
+        return samples
     # knots: each complex keeps its samples; what lies between two of them is stretched
-    new = np.stack([start + shift, stop + shift], axis=1).ravel()
+    new = np.stack([start + np.rint(away), stop + np.rint(away)], axis=1).ravel()
+    new = np.maximum.accumulate(new)  # two that touch can overlap by a sample after rounding
     old = np.stack([start, stop], axis=1).ravel()
     inside = (samples >= new[0]) & (samples <= new[-1])
     return np.where(inside, np.interp(samples, new, old), samples)

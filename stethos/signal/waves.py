@@ -151,13 +151,15 @@ def _prominence(lead: Signal, beats: np.ndarray) -> dict[str, np.ndarray]:
         except (ValueError, IndexError, TypeError):
             # what it raises on shapes that are no heartbeat differs by version
             return {}
+    if any(len(marks[key]) != len(beats) for key in _BOUNDS.values()):
+        return {}  # it lost a beat, and says not which
     times = {name: (np.array(marks[key], dtype=np.float64) - MARGIN) / lead.rate for name, key in _BOUNDS.items()}
     return {name: _plausible(name, time, beats / lead.rate) for name, time in times.items()}
 
 
 def _climb(trace: np.ndarray, beats: np.ndarray, reach: int) -> np.ndarray:
     """The highest sample near each beat: the method takes R for a maximum, and a deep S is none."""
-    starts = np.maximum(beats - reach, 0)
+    starts = np.maximum(beats - reach, MARGIN)  # a top in the margin would lose its onset
     return np.array([i + np.argmax(trace[i : b + reach + 1]) for i, b in zip(starts, beats, strict=True)])
 
 

@@ -114,7 +114,7 @@ class BelowThreshold:
         rows: list[list[Cell]] = [
             [item.factor, item.level, item.records, item.flagged, *_told(item)] for item in self.levels
         ]
-        columns = ("factor", "level", "records", "share flagged", "odds ratio", "p", "remark")
+        columns = ("factor", "level", "records", "share flagged", "odds ratio", "p")
         note = "Records without the event only."
         note += f" Odds ratios adjusted for {self.adjusted_for} (its own bands are not); intervals by subject."
         if not self.adjusted_for:
@@ -125,9 +125,7 @@ class BelowThreshold:
 
 
 def _told(item: Level) -> list[Cell]:
-    if item.odds is None:
-        return [None, None, item.note]
-    return [item.odds.ratio, item.odds.p, item.note]
+    return [item.odds.ratio, item.odds.p] if item.odds else [item.note, None]
 
 
 def below_threshold(
@@ -175,7 +173,7 @@ def labels(facts: Mapping[str, np.ndarray], factor: Factor) -> np.ndarray:
 def _in_order(label: np.ndarray, column: np.ndarray) -> list[str]:
     """Levels by the smallest value or word in them, unknown last."""
     held = [name for name in np.unique(label).tolist() if name != UNKNOWN]
-    held.sort(key=lambda name: column[label == name].min())
+    held.sort(key=lambda name: min(column[label == name].tolist()))
     return held + [UNKNOWN] * bool(np.any(label == UNKNOWN))
 
 
@@ -264,7 +262,10 @@ def _newton(design: np.ndarray, event: np.ndarray) -> np.ndarray:
     for _ in range(_STEPS):
         share = expit(design @ chosen)
         bend = design.T @ (design * (share * (1 - share))[:, None])
-        step = np.linalg.lstsq(bend, design.T @ (event - share), rcond=None)[0]
+        try:
+            step = np.linalg.solve(bend, design.T @ (event - share))
+        except np.linalg.LinAlgError:
+            break
         chosen = chosen + step * min(1.0, _LARGEST_STEP / max(np.abs(step).max(), 1e-300))
         if np.abs(step).max() < 1e-9:
             return chosen

@@ -98,8 +98,7 @@ def measure_waves(cohort: Cohort, measure: WaveFeatures, workers: int | None = 1
 def waves_control(predictions: Predictions, features: Mapping[str, np.ndarray] | None = None) -> Predictions:
     """The same rows scored by a logistic model on the waves, fitted on the rows of "train".
 
-    Squares and products are added where grouped inner folds of the training rows rank better with them. A value is
-    held to the middle 98 % of the training rows: a delineator's slip must not decide.
+    Squares and products are added where grouped inner folds of the training rows rank better with them.
 
     Args:
         predictions: Whose rows; needs a "train" split.
@@ -116,7 +115,6 @@ def waves_control(predictions: Predictions, features: Mapping[str, np.ndarray] |
         return replace(predictions, score=np.zeros_like(predictions.score))
     table = np.stack(columns, axis=1)  # (N, D)
     truth, groups = predictions.truth[fitted_on, 0], predictions.subject[fitted_on]
-    table = np.clip(table, *np.nanpercentile(table[fitted_on], (1, 99), axis=0))  # NaN stays NaN
     designs = [table, np.hstack([table, products(table, fitted_on)])]
     models = [fit_logistic(design[fitted_on], truth, groups) for design in designs]
     ranks = [

@@ -13,11 +13,15 @@ STRENGTHS = np.logspace(-4, 2, 13)  # inverse penalties tried on the inner folds
 
 
 def _grouped(groups: np.ndarray, truth: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Up to five inner folds of whole subjects, each with both classes where that is possible."""
+    """Up to five inner folds of whole subjects; a fold without both classes on both sides is left out."""
     from sklearn.model_selection import StratifiedGroupKFold
 
-    folds = int(min(5, np.unique(groups).size, max(2, truth.sum())))
-    return list(StratifiedGroupKFold(folds, shuffle=True, random_state=0).split(truth, truth, groups))
+    subjects = min(np.unique(groups[truth == value]).size for value in (0, 1))
+    if subjects < 2:
+        return []
+    splitter = StratifiedGroupKFold(int(min(5, subjects)), shuffle=True, random_state=0)
+    folds = splitter.split(truth, truth, groups)
+    return [fold for fold in folds if all(np.unique(truth[side]).size == 2 for side in fold)]
 
 
 def fit_logistic(features: np.ndarray, truth: np.ndarray, groups: np.ndarray) -> Any:
@@ -29,7 +33,8 @@ def fit_logistic(features: np.ndarray, truth: np.ndarray, groups: np.ndarray) ->
         groups: Subject of each row, `(N,)`.
 
     Returns:
-        A fitted scikit-learn pipeline; `decision_function` gives logits.
+        A fitted scikit-learn pipeline; `decision_function` gives logits. With too few subjects to tune by, the
+        strongest penalty is taken.
     """
     from sklearn.impute import SimpleImputer
     from sklearn.linear_model import LogisticRegression
@@ -42,8 +47,10 @@ def fit_logistic(features: np.ndarray, truth: np.ndarray, groups: np.ndarray) ->
         StandardScaler(),
         LogisticRegression(max_iter=2000),
     )
-    grid = {"logisticregression__C": STRENGTHS}
-    search = GridSearchCV(pipeline, grid, scoring="roc_auc", cv=_grouped(groups, truth))
+    folds = _grouped(groups, truth)
+    if not folds:
+        return pipeline.set_params(logisticregression__C=STRENGTHS[0]).fit(features, truth)
+    search = GridSearchCV(pipeline, {"logisticregression__C": STRENGTHS}, scoring="roc_auc", cv=folds)
     return search.fit(features, truth).best_estimator_
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from stethos.errors import ScoreError
 from stethos.metrics.compare import Difference
 from stethos.study.controls import vitals_control
 from stethos.study.validate import (
@@ -31,6 +33,7 @@ class Evidence:
     Args:
         run: Where they lie.
         said: Predictions, the mean logit over seeds.
+        again: The same, recalibrated on the validation part; None where that part does not allow it.
         each: Predictions of every seed.
         controls: Predictions of every control.
         numbers: Dotted name → estimate.
@@ -41,6 +44,7 @@ class Evidence:
 
     run: Run
     said: Predictions
+    again: Predictions | None
     each: Predictions
     controls: Mapping[str, Predictions]
     numbers: Mapping[str, Estimate]
@@ -63,10 +67,21 @@ def gather(run: Run, said: Predictions, each: Predictions, operate: Operate) -> 
     numbers = validate(said, operate) | control_numbers(rivals)
     numbers |= {f"difference.{name}.auroc": item.estimate for name, item in against.items()}
     numbers |= {f"{split}.auroc.seed_sd": spread for split, spread in seed_spread(each).items()}
-    again = validate(recalibrated(said), operate)
-    numbers |= {name.replace(".calibration.", ".recalibrated."): item for name, item in again.items()
-                if ".calibration." in name}  # fmt: skip
-    return Evidence(run, said, each, rivals, numbers, against, operate, threshold_of(said, operate))
+    again = refitted_on_valid(said)
+    after = validate(again, operate) if again else {}
+    numbers |= {
+        name.replace(".calibration.", ".recalibrated."): item for name, item in after.items() if ".calibration." in name
+    }
+    return Evidence(run, said, again, each, rivals, numbers, against, operate, threshold_of(said, operate))
+
+
+def refitted_on_valid(said: Predictions) -> Predictions | None:
+    """Recalibrated logits; None, and the reason in the log, where the validation part cannot be fitted."""
+    try:
+        return recalibrated(said)
+    except ScoreError as error:
+        logging.getLogger("stethos").warning("not recalibrated: %s", error)
+        return None
 
 
 def seed_spread(each: Predictions) -> dict[str, Estimate]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -141,21 +141,40 @@ def refusals_table(groups: Sequence[Group], caption: str) -> Table:
     return Table(columns, rows, caption, note)
 
 
-def coverage(
-    part: Predictions, threshold: float, confidence: np.ndarray | None = None, points: int = 20
-) -> CoverageCurve:
+def margin(part: Predictions, threshold: float) -> np.ndarray:
+    """Distance of every logit from the operating point, `(N,)`.
+
+    Where the event is rare and the operating point sensitive, most flagged records are without the event, and those
+    with the highest scores are wrong as surely as they are far from the threshold: refusing by this then leaves a
+    larger error, and the curve shows it.
+    """
+    return np.abs(part.score[:, 0] - threshold)
+
+
+def agreement(each: Predictions) -> np.ndarray:
+    """How well the seeds agree on every record: minus the standard deviation of their logits, `(N,)`.
+
+    Args:
+        each: Predictions of every seed.
+
+    Returns:
+        In the order of the rows of `each.mean_over_seeds()`; 0 everywhere with one seed.
+    """
+    mean = each.mean_over_seeds().score[:, 0]
+    square = replace(each, score=each.score**2).mean_over_seeds().score[:, 0]
+    return -np.sqrt(np.maximum(0.0, square - mean**2))
+
+
+def coverage(part: Predictions, threshold: float, confidence: np.ndarray, points: int = 20) -> CoverageCurve:
     """Error against coverage as the least sure records are refused.
 
     Args:
         part: One split.
         threshold: Operating point, logit.
-        confidence: Of every row, higher is answered for longer, `(N,)`; the distance of its logit from the
-            operating point where None.
+        confidence: Of every row, higher is answered for longer, `(N,)`: `margin`, `agreement`, or a quality.
         points: Steps of coverage from 1 down.
 
     Raises:
         ScoreError: One class only.
     """
-    score = part.score[:, 0]
-    sure = np.abs(score - threshold) if confidence is None else confidence
-    return error_against_coverage(part.truth[:, 0], score, sure, part.subject, threshold, points)
+    return error_against_coverage(part.truth[:, 0], part.score[:, 0], confidence, part.subject, threshold, points)

@@ -53,7 +53,7 @@ def judged(run: Run, score: Score, threshold: float, windows: LeadWindows, recor
         "quality": facts["quality"],
         "windows": int(facts["windows"]),
         "windows_used": int(facts["windows_used"]),
-        "heart_rate": round(facts["ecg_heart_rate"], 1),
+        "heart_rate": None if np.isnan(facts["ecg_heart_rate"]) else round(facts["ecg_heart_rate"], 1),
     }
     if np.isnan(threshold):
         return {"score": logit, "decision": "measured", **seen, **name}

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from stethos.data.prepared import Preparation, Prepared, prepare_cohort
-from stethos.errors import QualityError
+from stethos.errors import QualityError, UnitError
 from stethos.signal.beats import heart_rate, r_peaks
 from stethos.signal.prepare import PREPARATIONS, prepare_windows
 from stethos.types import Cohort, Predictions, Record, Signal
+
+VOLTAGES = ("mV", "V", "uV", "µV", "1", "a.u.")
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,14 @@ class LeadWindows:
         Raises:
             ChannelError: The lead is missing.
             QualityError: No window is usable; the message names the reasons.
+            UnitError: The lead is not a voltage.
         """
         return self.of(record.pick(self.lead))
 
     def of(self, lead: Signal) -> tuple[np.ndarray, dict[str, Any]]:
         """The same for a lead that is at hand."""
+        if lead.unit not in VOLTAGES:
+            raise UnitError(f"an ECG lead needs a voltage (mV, uV, V) or no unit; {lead.channels[0]} is in {lead.unit}")
         values, windows = prepare_windows(lead, PREPARATIONS[self.preparation], correct_polarity=self.correct_polarity)
         if not len(values):
             raise QualityError(f"no usable window: {', '.join(sorted({window.reason for window in windows}))}")
@@ -127,18 +132,29 @@ def as_predictions(
 
 
 def joined(parts: list[Predictions]) -> Predictions:
-    """Predictions one below the other; facts that are not in all of them are left out."""
-    shared = set.intersection(*(set(part.facts) for part in parts))
+    """Predictions one below the other; a fact that a part lacks is unknown there."""
+    names = sorted({name for part in parts for name in part.facts})
 
     def stack(field: str) -> np.ndarray:
         return np.concatenate([getattr(part, field) for part in parts])
 
     return Predictions(
         **{field: stack(field) for field in ("score", "truth", "record", "subject", "split", "seed")},
-        facts={key: np.concatenate([_text_or_number(part.facts[key]) for part in parts]) for key in sorted(shared)},
+        facts={name: _stacked([part.facts.get(name) for part in parts], parts) for name in names},
         names=parts[0].names,
         origin=parts[0].origin,
     )
+
+
+def _stacked(columns: list[np.ndarray | None], parts: list[Predictions]) -> np.ndarray:
+    """Columns one below the other: numbers if all that are there are numbers, text otherwise."""
+    plain = [None if column is None else _text_or_number(column) for column in columns]
+    numbers = all(column is None or column.dtype.kind in "fiub" for column in plain)
+    filled = [
+        np.full(len(part), np.nan if numbers else "") if column is None else column
+        for column, part in zip(plain, parts, strict=True)
+    ]
+    return np.concatenate([column if numbers else column.astype(str) for column in filled])
 
 
 def _text_or_number(column: np.ndarray) -> np.ndarray:

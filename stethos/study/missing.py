@@ -9,13 +9,14 @@ import numpy as np
 
 from stethos.metrics.interval import proportion
 from stethos.report.table import Cell, Table
+from stethos.study.classical import FEATURES
 from stethos.types import Estimate, Predictions
 
 TARGET = "target"
 COMPLETE = "complete case: left out of every number that needs it"
 IMPUTED = "median of the training part, and a column that marks it"
-DESCRIBED = "shown as a level of its own, never filled in"
-RULES: Mapping[str, str] = {TARGET: COMPLETE} | dict.fromkeys(("age", "sex", "ecg_heart_rate"), IMPUTED)
+DESCRIBED = "described only, never filled in"
+RULES: Mapping[str, str] = {TARGET: COMPLETE} | dict.fromkeys(("age", "sex", *FEATURES), IMPUTED)
 _WORDS = ("", "nan", "NaT", "None")
 
 

@@ -60,6 +60,7 @@ def partition(cohort: Cohort, plan: Partition) -> tuple[dict[str, Cohort], list[
     Raises:
         SplitError: A named site or the dates do not allow it, or a part is empty.
     """
+    _refuse_impossible(plan)
     parts: dict[str, Cohort] = {}
     flow: list[Step] = []
     inside = cohort
@@ -83,3 +84,18 @@ def partition(cohort: Cohort, plan: Partition) -> tuple[dict[str, Cohort], list[
         raise SplitError(f"{', '.join(empty)} would be empty; the cohort has {len(cohort)} records: use fewer parts")
     refuse_overlap(**parts)
     return parts, flow
+
+
+def _refuse_impossible(plan: Partition) -> None:
+    if not 0 < plan.valid_fraction < 1 or not 0 <= plan.test_fraction < 1:
+        raise SplitError(
+            f"valid_fraction must lie between 0 and 1 (thresholds need it) and test_fraction from 0 to below 1; "
+            f"got {plan.valid_fraction:g} and {plan.test_fraction:g}"
+        )
+    if plan.valid_fraction + plan.test_fraction >= 1:
+        raise SplitError(f"{plan.valid_fraction:g} valid and {plan.test_fraction:g} tested leave nobody to train on")
+    if plan.later_from:
+        try:
+            np.datetime64(plan.later_from, "D")
+        except ValueError:
+            raise SplitError(f"--later-from is a day such as 2022-01-01; got {plan.later_from}") from None

@@ -16,7 +16,7 @@ from stethos.report.figure import spoken
 from stethos.report.page import Block, Section
 from stethos.report.table import Cell, Table
 from stethos.study.evidence import Evidence
-from stethos.study.validate import at_point, known, operating, recalibrated, sigmoid
+from stethos.study.validate import at_point, known, operating, sigmoid
 from stethos.train.run import read_config
 from stethos.train.weights import sha256
 from stethos.types import Predictions, Run
@@ -152,35 +152,31 @@ def _scores(evidence: Evidence, split: str) -> picture.Picture:
 
 def calibration(evidence: Evidence) -> Section:
     """Observed against predicted risk, as it is and after recalibration on the validation part."""
-    again = recalibrated(evidence.said)
-    bins, chance = {}, {}
+    bins, risks = {}, {}
     rows: list[list[Cell]] = []
     for split in evidence.splits:
-        for label, said in ((split, evidence.said), (f"{split}, recalibrated", again)):
-            part = known(said, split)
-            probability = sigmoid(part.score[:, 0])
-            found = reliability(part.truth[:, 0], probability, part.subject)
-            bins[label] = found
-            chance[label] = probability
+        part = known(evidence.said, split)
+        risks[split] = sigmoid(part.score[:, 0])
+        bins[split] = reliability(part.truth[:, 0], risks[split], part.subject)
         for kind in ("calibration", "recalibrated"):
-            rows.append([f"{split}, {kind}", *(evidence.numbers[f"{split}.{kind}.{name}"]
-                         for name in ("slope", "intercept", "ece", "brier"))])  # fmt: skip
-    plain = {name: item for name, item in bins.items() if not name.endswith("recalibrated")}
+            names = (f"{split}.{kind}.{name}" for name in ("slope", "intercept", "ece", "brier"))
+            rows.append([f"{split}, {kind}", *(evidence.numbers.get(name) for name in names)])
     columns = ("part", "slope", "intercept", "ECE", "Brier score")
-    figure = picture.calibration("Calibration", plain, {name: chance[name] for name in plain})
     note = "Recalibrated: slope and intercept fitted on the validation part, the tested parts untouched."
+    figure = picture.calibration("Calibration", bins, risks)
     return Section("Calibration", [figure, Table(columns, rows, "Calibration", note)])
 
 
 def usefulness(evidence: Evidence) -> Section:
     """Decision curves: is acting on the model better than acting on everybody or nobody?"""
-    again, pictures = recalibrated(evidence.said), []
+    versions = {"model": evidence.said} | ({"recalibrated": evidence.again} if evidence.again else {})
+    pictures = []
     for split in evidence.splits:
-        part, fitted = known(evidence.said, split), known(again, split)
-        truth, prevalence = part.truth[:, 0], float(part.truth.mean())
-        thresholds = np.linspace(0.01, 0.99, 50) * min(1.0, 4 * prevalence)
+        thresholds = np.linspace(0.01, 0.99, 50) * min(1.0, 4 * float(known(evidence.said, split).truth.mean()))
         curves, bands, everyone = {}, {}, np.zeros(0)
-        for name, risk in (("model", sigmoid(part.score[:, 0])), ("recalibrated", sigmoid(fitted.score[:, 0]))):
+        for name, said in versions.items():
+            part = known(said, split)
+            truth, risk = part.truth[:, 0], sigmoid(part.score[:, 0])
             found = decision_curve(truth, risk, thresholds)
             curves[name], everyone = found.model, found.everyone
             bands[name] = benefit_band(truth, risk, part.subject, thresholds)
@@ -238,7 +234,7 @@ def statements(evidence: Evidence) -> dict[str, card.Entry]:
             "Numbers hold for records like the tested ones.",
             f"{(evidence.said.split == 'valid').sum()} validation records chose the operating point and the weights.",
         ],
-        "reproduce": "stethos pocket-k train --config config.json --cohort DIR --out DIR",
+        "reproduce": f"stethos {config['system'].replace('_', '-')} train --config config.json --cohort DIR --out DIR",
         "hashes": {
             "model.safetensors": model_hash(evidence.run),
             "records": str(config["prepare"].get("cohort", "")),

@@ -54,14 +54,15 @@ class Pairing:
 
     def table(self, caption: str) -> Table:
         """One line a window."""
-        rows: list[list[Cell]] = [
-            [f"≤ {item.hours:g} h", item.records, item.events, item.auroc,
-             "" if item.same_as is None else f"the same records as ≤ {item.same_as:g} h"]
-            for item in self.windows
-        ]  # fmt: skip
+        rows: list[list[Cell]] = []
+        before = 0
+        for item in self.windows:
+            added = f"{item.records - before:,}" if item.same_as is None else f"none: as ≤ {item.same_as:g} h"
+            rows.append([f"≤ {item.hours:g} h", item.records, added, item.events, item.auroc])
+            before = item.records
         note = f"Not in any window: {self.beyond} records farther apart, {self.unknown} at an unknown distance. "
         note += "A window holds all narrower ones, so the lines are not independent."
-        return Table(("pairing window", "records", "with the event", "AUROC", "remark"), rows, caption, note)
+        return Table(("pairing window", "records", "added", "with the event", "AUROC"), rows, caption, note)
 
 
 def by_window(part: Predictions, hours: Sequence[float] = HOURS, fact: str = "potassium_minutes") -> Pairing:

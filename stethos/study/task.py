@@ -13,7 +13,7 @@ import numpy as np
 from stethos import __version__
 from stethos.data.prepared import Prepared
 from stethos.data.target import parse_target
-from stethos.errors import CohortError, RunError
+from stethos.errors import CohortError, OriginError, RecipeError, RunError
 from stethos.signal.prepare import PREPARATIONS, prepare_windows
 from stethos.study.lead import LeadWindows, as_predictions, joined, prepare_lead, record_scores
 from stethos.study.partition import Step, step
@@ -113,8 +113,56 @@ class Question:
     windows: LeadWindows
 
 
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """Whom a question is about, and the answers.
+
+    Args:
+        cohort: Records whose target is known, N of them.
+        truth: 0 or 1, or measured, `(N,)`.
+        graded: The target is measured.
+        flow: How many records came this far, and why the others did not.
+    """
+
+    cohort: Cohort
+    truth: np.ndarray
+    graded: bool
+    flow: list[Step]
+
+
+def ask(people: Cohort, question: Question, graded: bool | None = None) -> Asked:
+    """Leave out whom the question is not about.
+
+    Args:
+        people: Whose recordings.
+        question: Target, exclusions, windows.
+        graded: The target is measured; None to see it from the values.
+
+    Raises:
+        CohortError: The target is known for no record, or is the same for all.
+        RecipeError: The target cannot be parsed, or the preparation is unknown.
+    """
+    if question.windows.preparation not in PREPARATIONS:
+        named = ", ".join(PREPARATIONS)
+        raise RecipeError(f"--prepare is one of {named}; got {question.windows.preparation}")
+    asked, flow = people, [step("all records", people)]
+    for condition in question.exclude:
+        held = parse_target(condition).apply(asked) == 1
+        asked = asked.take(~held)
+        flow.append(step(f"not: {condition}", asked, f"{int(held.sum())} with {condition}"))
+    parsed = parse_target(question.target)
+    truth = parsed.apply(asked)
+    known = np.isfinite(truth)
+    asked, truth = asked.take(known), truth[known]
+    flow.append(step("target known", asked, f"{int((~known).sum())} without a known target" if (~known).any() else ""))
+    if not len(asked):
+        raise CohortError(f"{question.target} is unknown for all records; fill the column {parsed.column}")
+    measured = parsed.graded and not parsed.binary(people) if graded is None else graded
+    return Asked(asked, truth, measured, flow)
+
+
 def begin(people: Cohort, run: Run, question: Question, graded: bool | None = None, workers: int = 1) -> Task:
-    """Leave out whom the question is not about, and prepare the windows of the rest.
+    """Ask a cohort and prepare the windows of those who can answer.
 
     Args:
         people: Whose recordings.
@@ -126,34 +174,51 @@ def begin(people: Cohort, run: Run, question: Question, graded: bool | None = No
     Raises:
         CohortError: The target is known for no record, or no recording is usable.
     """
-    asked, flow = people, [step("all records", people)]
-    for condition in question.exclude:
-        held = parse_target(condition).apply(asked) == 1
-        asked = asked.take(~held)
-        flow.append(step(f"not: {condition}", asked, f"{int(held.sum())} with {condition}"))
-    parsed = parse_target(question.target)
-    truth = parsed.apply(asked)
-    known = np.isfinite(truth)
-    asked = asked.take(known)
-    flow.append(step("target known", asked, f"{int((~known).sum())} without a known target" if (~known).any() else ""))
-    if not len(asked):
-        raise CohortError(f"{question.target} is unknown for all records; fill the column {parsed.column}")
-    folder = run.private / "prepared" / fingerprint(asked)
+    asked = ask(people, question, graded)
+    folder = run.private / "prepared" / fingerprint(asked.cohort)
     if not chief():
         same(None)  # wait until the chief has prepared
-    prepared = prepare_lead(asked, question.windows, folder, workers=workers)
+    prepared = prepare_lead(asked.cohort, question.windows, folder, workers=workers)
     if chief():
         same(None)
-    measured = parsed.graded and not parsed.binary(people) if graded is None else graded
-    return Task(run, question.target, asked, truth[known], measured, prepared, flow)
+    if not len(prepared.window_record):
+        reasons = ", ".join(sorted({reason.split(": ", 1)[-1] for _, reason in prepared.refused})[:3])
+        raise CohortError(f"none of {len(asked.cohort)} recordings is usable: {reasons}")
+    return Task(run, question.target, asked.cohort, asked.truth, asked.graded, prepared, asked.flow)
 
 
-def open_run(system: str, out: Path, recipe: Any, people: Cohort, windows: LeadWindows) -> Run:
-    """The run's folder with its config; an existing one must have the same recipe and the same records."""
+def refuse_one_class(task: Task, parts: Mapping[str, Cohort]) -> None:
+    """Training and validation need records with and without the event.
+
+    Raises:
+        CohortError: One of them holds one kind only.
+    """
+    for name in ("train", "valid"):
+        truth = task.truth[task.seen(task.rows_of(parts[name]))]
+        if not task.graded and len(np.unique(truth)) < 2:
+            raise CohortError(
+                f"{task.target}: needs records with and without in the part {name}; its {len(truth)} usable records "
+                f"are all {'with' if truth.any() else 'without'}: take another target, split_seed, or more records"
+            )
+
+
+def open_run(
+    system: str, out: Path, recipe: Any, people: Cohort, windows: LeadWindows, protocol: Mapping[str, Any]
+) -> Run:
+    """The run's folder with its config; an existing one must have the same recipe, records and protocol.
+
+    Args:
+        system: Name of the page.
+        out: The folder.
+        recipe: A dataclass.
+        people: Whose recordings.
+        windows: How they are cut and prepared.
+        protocol: The verb, and what it was given beside the recipe.
+    """
     join()
     prepare = asdict(windows) | {"records": len(people), "cohort": fingerprint(people)}
     config = {"system": system, "version": __version__, "recipe": asdict(recipe), "prepare": prepare}
-    return start_run(out, config | {"origin": people.origin, "terms": people.terms})
+    return start_run(out, config | {"protocol": dict(protocol), "origin": people.origin, "terms": people.terms})
 
 
 def fingerprint(cohort: Cohort) -> str:
@@ -198,22 +263,22 @@ def add_external(run: Run, name: str, task: Task, networks: Mapping[str, Sequenc
         networks: File of predictions ("predictions", "control-untrained") → seed and score of each network.
 
     Raises:
-        RunError: The name is taken by a part of the run, or the cohort holds records of the run's own.
+        RunError: The name is taken by a part of the run, or the cohort shares subjects with it.
+        OriginError: One is simulated and the other is not.
     """
     for file, members in networks.items():
         path = run.private / f"{file}.npz"
         held = Predictions.load(path)
         own = held.take(~np.char.startswith(held.split, EXTERNAL))
-        shared = np.intersect1d(_names(own), _names_of(task.cohort))
+        shared = np.intersect1d(own.subject, task.cohort.subjects.astype(str))
         if name in own.split or len(shared):
-            raise RunError(f"{name}: needs a new name and records that the run has not seen; {len(shared)} were seen")
+            raise RunError(
+                f"{name}: needs a new name and subjects that the run has not met; {len(shared)} were seen in it; if "
+                f"they are other people, give them other names in the cohort's column subject"
+            )
+        if task.cohort.origin != held.origin:
+            raise OriginError(
+                f"{name} is {task.cohort.origin} and the run is {held.origin}: numbers of two worlds do not mix"
+            )
         new = [scored(task, {EXTERNAL + name: np.arange(len(task.cohort))}, score, seed) for seed, score in members]
         joined([held.take(held.split != EXTERNAL + name), *new]).save(path)
-
-
-def _names(said: Predictions) -> np.ndarray:
-    return np.char.add(np.char.add(said.subject, "\t"), said.record)
-
-
-def _names_of(cohort: Cohort) -> np.ndarray:
-    return np.char.add(np.char.add(cohort.subjects.astype(str), "\t"), cohort.rows["id"].astype(str))

@@ -84,7 +84,7 @@ def discrimination(part: Predictions) -> dict[str, Estimate]:
     """AUROC (clustered DeLong) and average precision (clustered bootstrap)."""
     truth, score, subject = part.truth[:, 0], part.score[:, 0], part.subject
     return {
-        "auroc": measured(lambda: area(part), part),
+        "auroc": measured(partial(area, part), part),
         "ap": measured(lambda: bootstrap(average_precision, subject, truth, score, draws=DRAWS), part),
     }
 
@@ -146,12 +146,12 @@ def validate(predictions: Predictions, operate: Operate) -> dict[str, Estimate]:
 
 
 def differences(predictions: Predictions, controls: Mapping[str, Predictions]) -> dict[str, Difference]:
-    """AUROC of the model minus that of each control on the same records, by "control.split"."""
+    """AUROC of the model minus that of each control on the same records, by "control.split"; where it can be told."""
     found = {}
     for name, control in controls.items():
         for split in tested(predictions):
             model, other = known(predictions, split), known(control, split)
-            if has_both(model):
+            if has_both(model) and np.isfinite(measured(partial(area, model), model).value):
                 found[f"{name}.{split}"] = difference(model, other)
     return found
 
@@ -163,7 +163,7 @@ def control_numbers(controls: Mapping[str, Predictions]) -> dict[str, Estimate]:
         for split in reversed(tested(control)):
             part = known(control, split)
             if has_both(part):
-                value = area(part)
+                value = measured(partial(area, part), part)
                 found[f"control.{name}.{split}.auroc"] = value
                 found[f"control.{name}.auroc"] = value
     return found

@@ -134,7 +134,8 @@ def _calendar(patients: int, draws: Draws, world: World) -> Columns:
     seconds = (start + (window - start) * draws.uniform("when", 6 * patients).reshape(patients, 6).T).T  # (patients, 6)
     seconds = np.concatenate([np.sort(row[:count]) for row, count in zip(seconds, counts, strict=True)])
     number = np.concatenate([np.arange(count) for count in counts]) + 1
-    subject = np.char.mod("%d", 1_000_001 + patient)
+    # two hospitals share nobody, so that one can be external to the other
+    subject = np.char.mod("%d", 1_000_000 * (draws.seed + 1) + 1 + patient)
     return {
         "patient": patient,
         "subject": subject,

@@ -57,11 +57,13 @@ from stethos.study.task import (
     Score,
     Task,
     add_external,
+    ask,
     begin,
     labelled,
     labelled_here,
     named_folder,
     open_run,
+    refuse_one_class,
     scored,
 )
 from stethos.study.validate import Operate, threshold_of
@@ -297,10 +299,12 @@ def cross_validate(
         fold_column: Column of published fold numbers; empty to shuffle subjects.
         workers: Processes that prepare recordings.
     """
-    task = _begin(open_cohort(cohort), out, recipe, workers)
+    protocol = {"verb": "cross_validate", "folds": folds, "fold_column": fold_column}
+    task = _begin(open_cohort(cohort), out, recipe, workers, **protocol)
     fold = quarters(task.cohort, folds, fold_column, recipe.parts.split_seed)
     said: dict[str, list[Predictions]] = {"predictions": [], "control-untrained": []}
     for k, parts in enumerate(rotations(task.cohort, fold, recipe.parts)):
+        refuse_one_class(task, parts)
         rows = task.rows(parts)
         test = {f"fold-{k}": rows["internal"]}
         for seed in _seeds(recipe):
@@ -366,14 +370,20 @@ def _seeds(recipe: Recipe) -> range:
     return range(recipe.schedule.seed, recipe.schedule.seed + recipe.seeds)
 
 
-def _begin(people: Cohort, out: Path, recipe: Recipe, workers: int) -> Task:
-    run = open_run("pocket_k", Path(out), recipe, people, _windows(recipe))
-    return begin(people, run, _question(recipe), workers=workers)
+def _begin(people: Cohort, out: Path, recipe: Recipe, workers: int, **protocol: Any) -> Task:
+    if recipe.seeds < 1:
+        raise RecipeError(f"seeds must be at least 1; got {recipe.seeds}")
+    question = _question(recipe)
+    ask(people, question)  # before there is a folder that remembers the recipe
+    run = open_run("pocket_k", Path(out), recipe, people, question.windows, protocol)
+    return begin(people, run, question, workers=workers)
 
 
 def _train(people: Cohort, out: Path, recipe: Recipe, workers: int) -> Run:
-    task = _begin(people, out, recipe, workers)
-    parts, flow = partition(task.cohort, recipe.parts)
+    asked = ask(people, _question(recipe))
+    parts, flow = partition(asked.cohort, recipe.parts)
+    task = _begin(people, out, recipe, workers, verb="train")
+    refuse_one_class(task, parts)
     rows = task.rows(parts)
     members = {seed: _fitted(task, recipe, rows, seed, f"seed-{seed}") for seed in _seeds(recipe)}
     rivals = {"untrained": _untrained(task, recipe, rows)}
