@@ -37,6 +37,7 @@ class Game:
     evaluations: int = field(default=0)
 
     def __call__(self, present: np.ndarray) -> np.ndarray:
+        """Logits of coalitions, `(M, n)` to `(M, 1)`."""
         self.evaluations += len(present)
         shown = torch.from_numpy(self.scene.masked(present > 0.5))
         with torch.inference_mode():
@@ -72,7 +73,7 @@ def captum(asked: Game) -> np.ndarray:
 def shap_exact(asked: Game) -> np.ndarray:
     from shap.explainers import Exact
 
-    return Exact(lambda x: asked(x)[:, 0], np.zeros((1, PLAYERS)))(np.ones((1, PLAYERS))).values[0]
+    return Exact(lambda x: asked(x)[:, 0], np.zeros((1, PLAYERS)))(np.ones((1, PLAYERS)), silent=True).values[0]
 
 
 def shap_kernel(asked: Game) -> np.ndarray:

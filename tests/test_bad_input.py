@@ -4,6 +4,7 @@ import csv
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -122,7 +123,7 @@ def test_a_long_run_of_missing_samples_is_refused_with_its_reason(run, trace, tm
     line = spoken(capsys, run, wfdb(tmp_path, trace))
     assert (line["decision"], line["reason"]) == ("abstain", "no usable window: missing")
     assert line["windows_used"] == 0
-    assert "logit" not in line
+    assert line["logit"] is None
 
 
 def test_a_short_run_of_missing_samples_is_used(run, trace, tmp_path, capsys):
@@ -312,6 +313,14 @@ def test_other_records_on_resume(undisturbed, clinic, tmp_path, capsys):
     cohort = rewritten(clinic, tmp_path / "c", lambda number, row: row | {"subject": row["subject"] + "x"})
     said = refused(capsys, "pocket-k", "train", "--cohort", cohort, "--out", undisturbed.folder, *TRAIN)
     assert "prepare.cohort" in said
+
+
+def test_other_labels_on_resume(undisturbed, clinic, tmp_path, capsys):
+    """Networks of the old labels would be given a threshold and numbers of the new ones."""
+    edit = lambda number, row: row | {"potassium": "4.2" if number % 2 else "4.8"}  # noqa: E731
+    cohort, out = rewritten(clinic, tmp_path / "c", edit), shutil.copytree(undisturbed.folder, tmp_path / "r")
+    said = refused(capsys, "pocket-k", "train", "--cohort", cohort, "--out", out, *TRAIN)
+    assert "another" in said
 
 
 def test_a_full_disk_at_any_file_leaves_a_sentence_and_a_run_that_goes_on(

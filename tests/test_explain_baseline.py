@@ -50,6 +50,21 @@ def test_the_mean_beat_of_like_patients_is_the_patient(usual):
     assert np.sqrt(np.mean(difference**2)) < 0.15 * prepared[inner].std()
 
 
+def test_after_qrs_the_mean_beat_follows_the_heart_rate():
+    """T peaks 0.08 s + 0.25 s · RR^⅓ after R."""
+
+    def at(rate, seed):
+        peak = 0.08 + 0.25 * np.cbrt(60 / rate)
+        return strip(beat_times(rate, 10), seed=seed, noise=0.01, T=(0.3, peak, 0.04), P=(0.1, -0.15, 0.02))
+
+    slow = MeanBeat.of([at(55, 0), at(60, 1)], LEAD_V1)
+    prepared, parts = prepared_and_parts(at(100, 2))
+    placed = slow(prepared, parts)
+    for r in parts.r[1:-1]:
+        after = placed[round((r + 0.12) * 125) : round((r + 0.40) * 125)]
+        assert 0.12 + np.argmax(after) / 125 == pytest.approx(0.08 + 0.25 * np.cbrt(0.6), abs=0.012)
+
+
 def test_a_wave_of_unusual_height_is_what_the_mean_beat_leaves_over(usual):
     prepared, parts = prepared_and_parts(strip(beat_times(68, 10), T=(0.9, 0.28, 0.045)))
     over = np.abs(prepared - usual(prepared, parts))

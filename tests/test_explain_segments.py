@@ -8,9 +8,10 @@ from test_signal_beats import beat_times, strip
 
 from stethos.errors import ChannelError, QualityError
 from stethos.explain.bounds import PLAYERS, beat_bounds, variance_ratio
-from stethos.explain.segments import EDGE_SECONDS, segments, smoothed
+from stethos.explain.segments import segments, smoothed
 from stethos.signal.prepare import PREPARATIONS
 from stethos.signal.resample import resample
+from stethos.signal.waves import Waves
 from stethos.synth import ecg, hospital_world, quiet, visits
 from stethos.types import Signal
 
@@ -54,7 +55,7 @@ def test_an_edge_is_crossed_within_eight_milliseconds_on_either_side(rate):
     labels = np.repeat([5, 2, 5], rate)
     crossing = smoothed(labels, rate)[2]
     inside, outside = crossing[rate : 2 * rate], np.delete(crossing, np.s_[rate : 2 * rate])
-    width = round(EDGE_SECONDS * rate)
+    width = round(0.008 * rate)
     assert inside[0] > 0.5 > outside[rate - 1] > 0
     np.testing.assert_allclose(inside[width:-width], 1, atol=1e-12)
     assert (np.delete(outside, np.s_[rate - width : rate + width]) == 0).all()
@@ -123,12 +124,35 @@ def test_a_later_start_moves_the_parts_along():
     assert (first.argmax(axis=0) != second.argmax(axis=0)).mean() < 0.02
 
 
-def test_a_single_stray_bound_is_put_with_the_others():
-    r, times = beat_bounds(strip(TIMES, noise=0.05))
-    offset = times - r[:, None, None]
-    spread = np.nanmax(np.abs(offset - np.nanmedian(offset, axis=0)), axis=0)
-    assert spread[PLAYERS.index("QRS")].max() <= 0.06 + 0.05
-    assert spread[PLAYERS.index("T")].max() <= 0.10 + 1e-9
+def marked(monkeypatch, rr=1.0, **changed):
+    """Bounds of ten beats, in seconds from R, whose delineation is given; a change is (beat, seconds)."""
+    r = 0.5 + rr * np.arange(10)
+    offset = {"p_on": -0.2, "p_peak": -0.17, "p_off": -0.13, "qrs_on": -0.04, "r": 0.0, "qrs_off": 0.05}
+    times = {name: r + away for name, away in (offset | {"t_on": 0.2, "t_peak": 0.28, "t_off": 0.36}).items()}
+    for name, (beat, seconds) in changed.items():
+        times[name][beat] += seconds
+    monkeypatch.setattr("stethos.explain.bounds.waves", lambda lead: Waves(**times))
+    found_r, parts = beat_bounds(strip(r))
+    return parts - found_r[:, None, None]
+
+
+def test_a_single_stray_bound_is_put_with_the_others(monkeypatch):
+    offset = marked(monkeypatch, t_off=(4, 0.2), qrs_on=(5, np.nan), t_on=(6, np.nan))
+    np.testing.assert_allclose(offset[:, PLAYERS.index("T")], np.tile([0.2, 0.36], (10, 1)), atol=1e-9)
+    assert np.ptp(offset[:, PLAYERS.index("QRS"), 0]) < 1e-9
+
+
+def test_a_beat_without_its_p_wave_has_none_and_tp_goes_on_to_qrs(monkeypatch):
+    offset = marked(monkeypatch, p_on=(4, -0.1))
+    assert np.isnan(offset[4, :2]).all()
+    assert np.isfinite(offset[[3, 5], :2]).all()
+    assert offset[3, PLAYERS.index("TP"), 1] - 1 == pytest.approx(offset[4, PLAYERS.index("QRS"), 0])
+
+
+def test_a_t_wave_ends_where_the_next_p_wave_begins(monkeypatch):
+    offset = marked(monkeypatch, rr=0.5)
+    np.testing.assert_allclose(offset[:-1, PLAYERS.index("T"), 1], 0.5 + offset[1:, PLAYERS.index("P"), 0])
+    assert np.isnan(offset[:, PLAYERS.index("TP")]).all()
 
 
 def test_parts_of_all_beats_are_in_order_and_do_not_overlap():

@@ -205,7 +205,7 @@ def test_shap_agrees():
         game = table_game(6)
         worth = lambda x: game(x > 0.5)[:, 0]  # noqa: E731
         absent, there = np.zeros((1, 6)), np.ones((1, 6))
-        by_all = shap.explainers.Exact(worth, absent)(there).values[0]
+        by_all = shap.explainers.Exact(worth, absent)(there, silent=True).values[0]
         by_regression = shap.KernelExplainer(worth, absent).shap_values(there, nsamples=200, silent=True)[0]
     want = exact(game, 6).values[:, 0]
     np.testing.assert_allclose(by_all, want, atol=1e-12)

@@ -6,12 +6,13 @@ from test_signal_beats import beat_times, strip
 
 from stethos.explain.bounds import PLAYERS
 from stethos.explain.segments import segments
-from stethos.explain.timing import even_positions, retimed
+from stethos.explain.timing import even_positions, most_even, retimed
 from stethos.signal.beats import r_peaks
 from stethos.signal.prepare import PREPARATIONS
 from stethos.types import Signal
 
 LEAD_V1 = PREPARATIONS["lead-v1"]
+TIMES = beat_times(70, 10)
 RR = np.array([0.70, 1.05, 0.82, 1.20, 0.76, 0.98, 0.69, 1.10, 0.85])
 UNEVEN = 0.6 + np.append(0, np.cumsum(RR))
 
@@ -62,6 +63,18 @@ def test_an_even_rhythm_is_left_exactly_as_it_is(per_minute):
     lead = strip(beat_times(per_minute, 10), noise=0.002, P=(0.1, -0.17 * short, 0.02), T=(0.3, 0.28 * short, 0.04))
     positions = even_positions(segments(lead, LEAD_V1))
     np.testing.assert_array_equal(positions, np.arange(1250))
+
+
+def test_a_rhythm_that_is_even_to_within_a_sample_is_left_as_it_is():
+    jitter = 0.003 * np.resize([1, -1], len(TIMES))
+    positions = even_positions(segments(strip(TIMES + jitter, noise=0.002), LEAD_V1))
+    np.testing.assert_array_equal(positions, np.arange(1250))
+
+
+def test_rr_are_even_except_where_the_waves_need_more():
+    np.testing.assert_allclose(most_even(np.array([1.0, 1, 4]), np.array([0.0, 0, 3])), [1.5, 1.5, 3])
+    np.testing.assert_allclose(most_even(np.array([1.0, 1, 4]), np.array([0.5, 0.5, 1])), 2)
+    np.testing.assert_array_equal(most_even(np.array([1.0, 2]), np.array([1.0, 2])), [1, 2])
 
 
 def test_an_early_beat_leaves_room_for_its_waves():

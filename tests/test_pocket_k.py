@@ -28,7 +28,7 @@ from stethos.types import Cohort, Predictions, Record, Run, Schedule, Signal
 
 TARGET = "potassium > 4.5"  # so frequent that every part holds both classes
 DESIGNED = {"config.json", "environment.json", "log.jsonl", "metrics.json", "model.safetensors", "README.md"}
-DESIGNED |= {"report.html", "private", "flow.json", "roc.svg"}
+DESIGNED |= {"report.html", "private", "flow.json", "roc.svg", "evaluations.json"}
 BRIEF = ("--preset", "tiny", "--steps", "2", "--batch", "8", "--validate-every", "0")
 
 
@@ -303,6 +303,24 @@ def test_other_folds_in_the_same_folder_are_refused(folds, few, tmp_path, capsys
 def test_training_in_the_folder_of_a_cross_validation_is_refused(folds, few, tmp_path, capsys):
     out = shutil.copytree(folds.folder, tmp_path / "folds")
     refused(capsys, "pocket-k", "train", "--cohort", few, "--out", out, *BRIEF, "--target", TARGET)
+
+
+@pytest.mark.parametrize("verb", [("predict",), ("pocket-k", "evaluate")])
+def test_a_cross_validation_that_leaves_no_model_says_so(folds, clinic, capsys, verb):
+    files = [clinic / "records/00000/1000001-1.hea"] if verb == ("predict",) else []
+    assert "cross-validat" in refused(capsys, *verb, folds.folder, *files)
+
+
+def test_cross_validation_of_a_measured_target_is_refused_before_training(few, folder, capsys):
+    flags = ("--out", folder / "graded-folds", *BRIEF, "--target", "potassium", "--folds", 2)
+    refused(capsys, "pocket-k", "cross-validate", few, *flags)
+    assert not (folder / "graded-folds" / "log.jsonl").exists()
+
+
+def test_a_run_that_tests_nobody_is_evaluated_or_refused_in_words(few, folder, capsys):
+    made = train(few, folder / "untested", *BRIEF, "--test-fraction", 0, target="hypertension == 1")
+    capsys.readouterr()
+    assert "tested" in refused(capsys, "pocket-k", "evaluate", made.folder)
 
 
 @pytest.fixture(scope="module")

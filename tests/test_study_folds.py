@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from stethos.errors import SplitError
@@ -35,9 +35,22 @@ def test_published_folds_that_do_not_divide_are_refused():
         quarters(people, 2, "fold")
 
 
+@pytest.mark.parametrize("count", [-1, 0, 1, 4])
+def test_a_number_of_folds_that_three_subjects_do_not_fill_is_refused(count):
+    with pytest.raises(SplitError, match=str(count)):
+        quarters(cohort(["a", "b", "c", "c"]), count)
+
+
+@pytest.mark.parametrize("column", [np.array(["x", None, "y"], dtype=object), np.array([1.0, np.nan, 2.0])])
+def test_a_record_without_a_published_fold_is_refused(column):
+    with pytest.raises(SplitError, match=r"1 .*fold"):
+        quarters(cohort(["a", "b", "c"], fold=column), 2, "fold")
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=80), st.integers(2, 5), st.integers(0, 3))
 def test_shuffled_folds_keep_subjects_whole_and_are_equal_to_one_subject(subjects, count, seed):
+    assume(len(set(subjects)) >= count)
     people = cohort([str(item) for item in subjects])
     fold = quarters(people, count, seed=seed)
     homes = {subject: set(fold[people.subjects == subject]) for subject in people.subjects}

@@ -9,6 +9,7 @@ import pytest
 from stethos.errors import CohortError, OriginError, RecipeError, RunError, SplitError
 from stethos.study.lead import LeadWindows
 from stethos.study.task import (
+    Asked,
     Question,
     add_external,
     begin,
@@ -120,12 +121,19 @@ def test_a_fingerprint_knows_records_subjects_and_their_order(trace):
 
 
 def test_a_folder_is_come_back_to_with_the_same_records_only(trace, tmp_path):
-    open_run("toy", tmp_path / "r", tiny(), people(trace, "abc"), WINDOWS, {})
-    open_run("toy", tmp_path / "r", tiny(), people(trace, "abc"), WINDOWS, {})
+    def again(names: str, windows: LeadWindows, truth: float = 1.0) -> None:
+        cohort = people(trace, names)
+        asked = Asked(cohort, np.full(len(cohort), truth), False, [])
+        open_run("toy", tmp_path / "r", tiny(), asked, windows, {})
+
+    again("abc", WINDOWS)
+    again("abc", WINDOWS)
     with pytest.raises(RunError, match=r"prepare\.cohort"):
-        open_run("toy", tmp_path / "r", tiny(), people(trace, "abd"), WINDOWS, {})
+        again("abd", WINDOWS)
+    with pytest.raises(RunError, match=r"prepare\.answers"):
+        again("abc", WINDOWS, truth=0.0)
     with pytest.raises(RunError, match=r"prepare\.correct_polarity: false → true"):
-        open_run("toy", tmp_path / "r", tiny(), people(trace, "abc"), replace(WINDOWS, correct_polarity=True), {})
+        again("abc", replace(WINDOWS, correct_polarity=True))
 
 
 @pytest.mark.parametrize("text", ["folder", "=folder", "name=", "two words=folder", "../x=folder"])

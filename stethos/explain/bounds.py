@@ -85,7 +85,7 @@ def _steady(bound: np.ndarray, r: np.ndarray, away: float) -> np.ndarray:
 
 
 def _widened(trace: np.ndarray, found: Waves, rate: float) -> np.ndarray:
-    """QRS of each beat, out to where the slope stays under a tenth of its steepest, `(beats, 2)`.
+    """QRS of each beat, out to where the slope stays under a small part of its steepest, `(beats, 2)`.
 
     The median of what single beats need is added to all of them: noise has slopes as well.
     """

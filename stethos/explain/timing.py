@@ -28,7 +28,7 @@ def even_positions(segments: Segments) -> np.ndarray:
     if len(start) < 3:
         return samples
     r = segments.r * segments.rate
-    away = np.append(0, np.cumsum(_even(np.diff(r), stop[:-1] - r[:-1] + r[1:] - start[1:]))) - (r - r[0])
+    away = np.append(0, np.cumsum(most_even(np.diff(r), stop[:-1] - r[:-1] + r[1:] - start[1:]))) - (r - r[0])
     if np.abs(away).max() < 1:
         return samples
     # knots: each complex keeps its samples; what lies between two of them is stretched
@@ -61,8 +61,15 @@ def _complexes(segments: Segments) -> tuple[np.ndarray, np.ndarray]:
     return start, stop
 
 
-def _even(rr: np.ndarray, least: np.ndarray) -> np.ndarray:
-    """The most even RR of the same sum that leave room for the waves."""
+def most_even(rr: np.ndarray, least: np.ndarray) -> np.ndarray:
+    """The most even RR of the same sum that leave room for the waves, max(λ, m).
+
+    Args:
+        rr: As they are, `(beats - 1,)`.
+        least: What the waves need of each, m, at most `rr`.
+    """
     total = rr.sum()
-    level = brentq(lambda rr: np.maximum(rr, least).sum() - total, 0, total) if total > least.sum() else 0.0
+    if total <= least.sum():
+        return least
+    level = brentq(lambda rr: np.maximum(rr, least).sum() - total, 0, total)
     return np.maximum(level, least)

@@ -12,7 +12,7 @@ from stethos.data.parallel import each_record
 from stethos.signal.beats import inverted, r_peaks
 from stethos.signal.waves import intervals, waves
 from stethos.study.controls import fit_logistic
-from stethos.study.lead import bar
+from stethos.study.progress import bar
 from stethos.types import Cohort, Predictions, Record, Signal
 
 FEATURES = (

@@ -10,7 +10,7 @@ import numpy as np
 
 from stethos.errors import RunError
 from stethos.metrics.compare import Difference, holm, paired_auroc
-from stethos.study.validate import known, tested
+from stethos.study.validate import has_both, known, tested
 from stethos.types import Predictions, Run
 
 
@@ -46,6 +46,8 @@ def compare(folders: Sequence[Path]) -> Comparison:
         if tested(first) != tested(other):
             raise RunError(f"{folders[0]} was tested on {tested(first)}, {folder} on {tested(other)}: not comparable")
         for split in tested(first):
+            if not has_both(known(first, split)):
+                continue
             one, two = _aligned(known(first, split), known(other, split), split, f"{folders[0]} and {folder}")
             pair = one.truth[:, 0], one.score[:, 0], two.score[:, 0], one.subject
             rows.append((split, str(folder), paired_auroc(*pair)))

@@ -40,12 +40,18 @@ class Ensemble(nn.Module):
         return [scorer(member.score) for member in self.members]  # type: ignore[arg-type]
 
 
-def scorer(method: Callable[[Tensor], Tensor]) -> Score:
-    """A network's method as a function of arrays, without gradients: `(W, C, T)` to `(W, K)`, float64."""
+def scorer(method: Callable[[Tensor], Tensor], chunk: int = 32) -> Score:
+    """A network's method as a function of arrays, without gradients: `(W, C, T)` to `(W, K)`, float64.
+
+    Args:
+        method: Such as `score` or `embed`.
+        chunk: Windows at a time; a processor's cache holds about so many.
+    """
 
     def score(windows: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            return method(torch.from_numpy(windows)).double().numpy()
+            parts = torch.from_numpy(np.asarray(windows, np.float32)).split(chunk)
+            return torch.cat([method(part) for part in parts]).double().numpy()
 
     return score
 

@@ -10,9 +10,11 @@ import numpy as np
 
 from stethos.errors import ScoreError
 from stethos.metrics.compare import Difference
+from stethos.study.classical import FEATURES, waves_control
 from stethos.study.controls import vitals_control
 from stethos.study.validate import (
     Operate,
+    agreement_with_truth,
     area,
     control_numbers,
     differences,
@@ -61,6 +63,8 @@ class Evidence:
 def gather(run: Run, said: Predictions, each: Predictions, operate: Operate) -> Evidence:
     """Every number of a binary target, from the predictions of the model and of its controls."""
     rivals = {"vitals": vitals_control(said)}
+    if any(name in said.facts for name in FEATURES[1:]):
+        rivals["waves"] = waves_control(said)
     for path in sorted(run.private.glob("control-*.npz")):
         rivals[path.stem.removeprefix("control-")] = Predictions.load(path).mean_over_seeds()
     against = differences(said, rivals)
@@ -68,11 +72,20 @@ def gather(run: Run, said: Predictions, each: Predictions, operate: Operate) -> 
     numbers |= {f"difference.{name}.auroc": item.estimate for name, item in against.items()}
     numbers |= {f"{split}.auroc.seed_sd": spread for split, spread in seed_spread(each).items()}
     again = refitted_on_valid(said)
-    after = validate(again, operate) if again else {}
-    numbers |= {
-        name.replace(".calibration.", ".recalibrated."): item for name, item in after.items() if ".calibration." in name
-    }
+    after = _agreement(again) if again else {}
+    numbers |= {name.replace(".calibration.", ".recalibrated."): item for name, item in after.items()}
     return Evidence(run, said, again, each, rivals, numbers, against, operate, threshold_of(said, operate))
+
+
+def _agreement(said: Predictions) -> dict[str, Estimate]:
+    """Calibration of every tested split that holds both classes, by dotted name."""
+    parts = {split: known(said, split) for split in tested(said)}
+    return {
+        f"{split}.{name}": item
+        for split, part in parts.items()
+        if has_both(part)
+        for name, item in agreement_with_truth(part).items()
+    }
 
 
 def refitted_on_valid(said: Predictions) -> Predictions | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from stethos.errors import SplitError
+from stethos.study.missing import is_missing
 from stethos.study.partition import Partition
 from stethos.types import Cohort, refuse_overlap
 
@@ -24,11 +25,18 @@ def quarters(cohort: Cohort, count: int, column: str = "", seed: int = 0) -> np.
     Raises:
         SplitError: The published folds share subjects, or do not divide into `count`.
     """
+    people = len(np.unique(cohort.subjects))
+    if not 2 <= count <= people:
+        raise SplitError(f"folds must be at least 2 and at most the number of subjects, {people}; got {count}")
     if not column:
         shares = [1 / count] * count
         ids = [set(part.rows["id"]) for part in cohort.split_by_group(shares, seed=seed)]
         return np.array([next(k for k, part in enumerate(ids) if item in part) for item in cohort.rows["id"]])
-    values, position = np.unique(cohort.column(column), return_inverse=True)
+    published = cohort.column(column)
+    unknown = int(is_missing(published).sum())
+    if unknown:
+        raise SplitError(f"every record needs a fold; {unknown} have none in the column {column}")
+    values, position = np.unique(published, return_inverse=True)
     if len(values) % count:
         raise SplitError(f"{count} folds need a multiple of {count} values in {column}; it has {len(values)}")
     fold = position // (len(values) // count)

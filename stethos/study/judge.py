@@ -47,7 +47,8 @@ def judged(run: Run, score: Score, threshold: float, windows: LeadWindows, recor
     try:
         values, facts = windows(record)
     except QualityError as error:
-        return {"decision": "abstain", "reason": str(error), "windows_used": 0, **name}
+        unknown = dict.fromkeys(("score", "logit", "quality", "windows", "heart_rate"))
+        return {**unknown, "decision": "abstain", "reason": str(error), "windows_used": 0, **name}
     logit = float(score(values).mean())
     seen = {
         "quality": facts["quality"],

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,11 @@ import numpy as np
 
 from stethos.data.prepared import Preparation, Prepared, prepare_cohort
 from stethos.errors import QualityError, UnitError
-from stethos.signal.beats import heart_rate, r_peaks
+from stethos.signal.beats import heart_rate, inverted, r_peaks
 from stethos.signal.prepare import PREPARATIONS, prepare_windows
+from stethos.signal.quality import windows as judge_windows
+from stethos.study.classical import wave_features
+from stethos.study.progress import bar
 from stethos.types import Cohort, Predictions, Record, Signal
 
 VOLTAGES = ("mV", "V", "uV", "µV", "1", "a.u.")
@@ -27,11 +29,13 @@ class LeadWindows:
         lead: Name of the lead, such as "I".
         preparation: A name in `stethos.signal.prepare.PREPARATIONS`.
         correct_polarity: Turn inverted strips round, as handheld devices are often held the wrong way.
+        measure: Measure PR, QRS, QTc and amplitudes of every record too, for the control that knows nothing else.
     """
 
     lead: str
     preparation: str
     correct_polarity: bool = False
+    measure: bool = False
 
     def __call__(self, record: Record) -> tuple[np.ndarray, dict[str, Any]]:
         """Prepared windows `(W, 1, T)` and what was seen on the way.
@@ -43,6 +47,17 @@ class LeadWindows:
         """
         return self.of(record.pick(self.lead))
 
+    def first(self, lead: Signal) -> Signal:
+        """The first usable window of a lead, unprepared but the right way up; the whole lead where none is usable."""
+        upright = self.upright(lead)
+        usable = [window for window in judge_windows(upright, PREPARATIONS[self.preparation].seconds) if window.ok]
+        return upright.crop(usable[0].start, usable[0].stop) if usable else upright
+
+    def upright(self, lead: Signal) -> Signal:
+        """The lead, turned round where it is inverted and that is to be corrected."""
+        turned = self.correct_polarity and inverted(lead, r_peaks(lead))
+        return replace(lead, values=-lead.values) if turned else lead
+
     def of(self, lead: Signal) -> tuple[np.ndarray, dict[str, Any]]:
         """The same for a lead that is at hand."""
         if lead.unit not in VOLTAGES:
@@ -50,11 +65,12 @@ class LeadWindows:
         values, windows = prepare_windows(lead, PREPARATIONS[self.preparation], correct_polarity=self.correct_polarity)
         if not len(values):
             raise QualityError(f"no usable window: {', '.join(sorted({window.reason for window in windows}))}")
-        measured = heart_rate(r_peaks(lead), lead.rate)
+        found = wave_features(self.upright(lead)) if self.measure else {}
+        found["ecg_heart_rate"] = heart_rate(r_peaks(lead), lead.rate)
         used = sum(window.ok for window in windows)
         quality = ", ".join(window.reason or "ok" for window in windows)
         counts = {"windows": float(len(windows)), "windows_used": float(used)}
-        return values, {"ecg_heart_rate": measured, "quality": quality, **counts}
+        return values, {**found, "quality": quality, **counts}
 
 
 def prepare_lead(cohort: Cohort, windows: LeadWindows, folder: Path, workers: int = 1) -> Prepared:
@@ -62,19 +78,6 @@ def prepare_lead(cohort: Cohort, windows: LeadWindows, folder: Path, workers: in
     shape = (1, PREPARATIONS[windows.preparation].samples)
     with bar("preparing") as progress:
         return prepare_cohort(cohort, Preparation(windows, shape, asdict(windows)), folder, workers, progress)
-
-
-@contextmanager
-def bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on standard error, shown on terminals only; yields a function of (done, all)."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task(what)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def record_scores(

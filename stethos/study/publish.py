@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 
-from stethos.errors import RunError
+from stethos.errors import FormatError, RunError
 from stethos.io.files import write_atomic
 from stethos.metrics.ranking import roc_curve
 from stethos.report import card, picture
@@ -18,7 +20,7 @@ from stethos.report.figure import spoken
 from stethos.report.page import Page, Section, Tile
 from stethos.report.svg import inline
 from stethos.report.table import Table
-from stethos.study import sections
+from stethos.study import clinical, sections
 from stethos.study.evidence import Evidence, gather, seed_spread
 from stethos.study.partition import Step
 from stethos.study.validate import Operate, area, difference, known, tested, validate_graded
@@ -35,8 +37,14 @@ def write_flow(run: Run, flow: Sequence[Step], refused: Sequence[tuple[str, str]
     write_atomic(run.private / "refused.csv", f"record,reason\n{lines}".encode())
 
 
-def publish(run: Run, operate: Operate) -> None:
-    """Write metrics.json, README.md and report.html of a run from its predictions.
+def publish(run: Run, operate: Operate, show_examples: bool = False, statements: Path | None = None) -> None:
+    """Write metrics.json, README.md and report.html of a run from its predictions, and count that it was done.
+
+    Args:
+        run: A finished run.
+        operate: How the operating point is chosen.
+        show_examples: Print recordings of people as examples; simulated ones are always printed.
+        statements: JSON file of TRIPOD+AI items and what the authors say to them.
 
     Raises:
         RunError: The run holds no predictions.
@@ -45,13 +53,17 @@ def publish(run: Run, operate: Operate) -> None:
         raise RunError(f"{run.folder} holds no predictions; finish its training first")
     each = Predictions.load(run.predictions)
     said = each.mean_over_seeds()
+    if not tested(said):
+        raise RunError(f"{run.folder} was tested on nobody; give --external NAME=DIR, or train with a test part")
     valid = known(said, "valid")
     if len(valid) and not np.isin(valid.truth, (0, 1)).all():
         publish_graded(run, said)
         return
     evidence = gather(run, said, each, operate)
     write_metrics(run, evidence.numbers, said.origin)
-    page(evidence).write(run.report)
+    write_metrics(run, clinical.numbers(evidence), said.origin)
+    more = clinical.sections(evidence, show_examples, read_statements(statements))
+    page(evidence, more, count_evaluation(run)).write(run.report)
     curve = sections.roc(evidence)
     mark = "" if said.origin == "real" else said.origin
     drawing = inline(curve.drawing, "roc", curve.title, curve.alt, mark).replace(
@@ -68,7 +80,33 @@ def _write_picture(run: Run, shown: picture.Picture, origin: Origin) -> None:
     write_atomic(run.folder / "roc.svg", drawing.replace("<svg", '<svg font-family="sans-serif"', 1).encode())
 
 
-def page(evidence: Evidence) -> Page:
+def count_evaluation(run: Run) -> int:
+    """How many times the tested parts of a run have been looked at, this time included; logged and reported."""
+    path = run.folder / "evaluations.json"
+    count = 1 + (json.loads(path.read_text())["count"] if path.is_file() else 0)
+    write_atomic(path, json.dumps({"count": count}).encode())
+    logging.getLogger("stethos").warning("evaluation number %d of the tested parts of %s", count, run.folder)
+    return count
+
+
+def read_statements(path: Path | None) -> dict[str, str]:
+    """TRIPOD+AI items and statements from a JSON file.
+
+    Raises:
+        FormatError: It is not an object of texts.
+    """
+    if path is None:
+        return {}
+    try:
+        held = json.loads(Path(path).read_text())
+    except (OSError, ValueError) as error:
+        raise FormatError(f"{path} must be a JSON object of TRIPOD+AI items and statements: {error}") from error
+    if not isinstance(held, dict) or not all(isinstance(item, str) for item in held.values()):
+        raise FormatError(f'{path} must be a JSON object of texts, such as {{"3a": "…"}}')
+    return held
+
+
+def page(evidence: Evidence, more: Sequence[Section], evaluations: int) -> Page:
     """The report of a binary target."""
     config = read_config(evidence.run)
     tiles = [Tile(f"AUROC, {split}", evidence.numbers[f"{split}.auroc"]) for split in evidence.splits]
@@ -82,10 +120,15 @@ def page(evidence: Evidence) -> Page:
         sections.operating_point(evidence),
         sections.calibration(evidence),
         sections.usefulness(evidence),
+        *more,
         sections.training(evidence.run),
         card.section(evidence.said.origin, sections.statements(evidence)),
     ]
-    facts = {"version": config["version"], "model": sections.model_hash(evidence.run), "command": "stethos evaluate"}
+    facts = {
+        "version": config["version"],
+        "model": sections.model_hash(evidence.run),
+        "evaluations of the tested parts": str(evaluations),
+    }
     return Page(sections.title(evidence.run), evidence.said.origin, sections.summary(evidence), tiles, told, facts)
 
 

@@ -25,6 +25,7 @@ BANDS = "Bands: pointwise 95 % intervals from resampled subjects."
 WORDS = {"ppv": "PPV", "npv": "NPV", "npv_trivial": "NPV, trivial", "flagged": "share flagged"}
 CONTROLS = {
     "vitals": "age, sex and heart rate (logistic, tuned on grouped inner folds)",
+    "waves": "PR, QRS, QTc, rate and amplitudes by our own waves (logistic, tuned on grouped inner folds)",
     "untrained": "the same network at random, tuned linear probe on its features",
     "scratch": "the same network trained from random weights, same budget",
 }

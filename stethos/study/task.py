@@ -203,20 +203,22 @@ def refuse_one_class(task: Task, parts: Mapping[str, Cohort]) -> None:
 
 
 def open_run(
-    system: str, out: Path, recipe: Any, people: Cohort, windows: LeadWindows, protocol: Mapping[str, Any]
+    system: str, out: Path, recipe: Any, asked: Asked, windows: LeadWindows, protocol: Mapping[str, Any]
 ) -> Run:
-    """The run's folder with its config; an existing one must have the same recipe, records and protocol.
+    """The run's folder with its config; an existing one must have the same recipe, records, truths and protocol.
 
     Args:
         system: Name of the page.
         out: The folder.
         recipe: A dataclass.
-        people: Whose recordings.
-        windows: How they are cut and prepared.
+        asked: The records and their truths.
+        windows: How recordings are cut and prepared.
         protocol: The verb, and what it was given beside the recipe.
     """
     join()
-    prepare = asdict(windows) | {"records": len(people), "cohort": fingerprint(people)}
+    people = asked.cohort
+    answers = hashlib.sha256(asked.truth.tobytes()).hexdigest()[:16]
+    prepare = asdict(windows) | {"records": len(people), "cohort": fingerprint(people), "answers": answers}
     config = {"system": system, "version": __version__, "recipe": asdict(recipe), "prepare": prepare}
     return start_run(out, config | {"protocol": dict(protocol), "origin": people.origin, "terms": people.terms})
 

@@ -44,10 +44,12 @@ from stethos.io import read
 from stethos.nn.net1d import BLOCKS, WIDTHS, Net1d
 from stethos.objectives.supervised import masked_bce, masked_mse
 from stethos.signal.prepare import PREPARATIONS
+from stethos.study.attribute import attribute
 from stethos.study.controls import linear_probe
 from stethos.study.ensemble import Ensemble, scorer, validation
 from stethos.study.folds import quarters, rotations
 from stethos.study.judge import judged, refuse_simulated
+from stethos.study.labels import nested_fractions
 from stethos.study.lead import LeadWindows, joined, record_scores
 from stethos.study.partition import Partition, partition
 from stethos.study.publish import publish, publish_folds, write_flow
@@ -88,6 +90,8 @@ class Recipe:
         widths: Channels of each stage of the network, multiples of 16.
         blocks: Residual blocks in each stage.
         dropout: Chance that an activation is dropped in training.
+        cut: A stricter value of the target's column that is reported too, such as 6.0; 0 for none.
+        label_fractions: Shares of the training subjects that one network each is trained on, such as 0.1 and 0.3.
         seeds: Networks trained, each from its own seed; their mean logit is the model.
         start: An ECGFounder checkpoint (.pth) or the folder of a run; empty for random weights.
         tune: What is trained: all of it, the head first and then all, or the head alone.
@@ -106,6 +110,8 @@ class Recipe:
     widths: tuple[int, ...] = (16, 32, 32, 80, 80, 256, 256)
     blocks: tuple[int, ...] = (2, 2, 2, 2, 2, 2, 2)
     dropout: float = 0.0
+    cut: float = 0.0
+    label_fractions: tuple[float, ...] = ()
     seeds: int = 1
     start: str = ""
     tune: Literal["full", "probe-then-full", "head"] = "full"
@@ -231,12 +237,21 @@ def train(cohort: Path | None = None, *, out: Path, recipe: Recipe = Recipe(), w
     return _train(open_cohort(cohort) if cohort else hospital(2000, seed=0), out, recipe, workers)
 
 
-def evaluate(run: Path, *, external: tuple[str, ...] = (), workers: int = 1) -> Run:
+def evaluate(
+    run: Path,
+    *,
+    external: tuple[str, ...] = (),
+    show_examples: bool = False,
+    statements: Path | None = None,
+    workers: int = 1,
+) -> Run:
     """Write metrics.json, the model card and report.html from a run's predictions.
 
     Args:
         run: Folder of a finished run.
         external: Further cohorts to test on, each as NAME=DIR; they are scored first.
+        show_examples: Print recordings of people as examples in the report.
+        statements: JSON file of TRIPOD+AI items and what the authors say to them.
         workers: Processes that prepare recordings.
     """
     made = Run(Path(run))
@@ -245,7 +260,24 @@ def evaluate(run: Path, *, external: tuple[str, ...] = (), workers: int = 1) -> 
         task = begin(open_cohort(folder), made, _question(recipe), math.isnan(model.threshold), workers)
         own = list(zip(_seeds(recipe), model.scores(), strict=True))
         add_external(made, name, task, {"predictions": own} | _rivals(made, recipe))
-    publish(made, recipe.operate)
+    publish(made, recipe.operate, show_examples, statements)
+    return made
+
+
+def explain(run: Path, cohort: Path, *, records: int = 200, show_examples: bool = False) -> Run:
+    """Exact Shapley values of the waves over tested recordings; the report and metrics.json take them up.
+
+    Args:
+        run: Folder of a finished run.
+        cohort: The cohort that it was trained on, or a further one that was evaluated.
+        records: How many recordings; half with the event as far as there are so many.
+        show_examples: Print recordings of people as examples in the report.
+    """
+    made = Run(Path(run))
+    recipe, model = recipe_of(made), load(made.folder)
+    said = Predictions.load(made.predictions).mean_over_seeds()
+    attribute(made, open_cohort(cohort), said, scorer(model.score), _windows(recipe), records)
+    publish(made, recipe.operate, show_examples)
     return made
 
 
@@ -299,8 +331,11 @@ def cross_validate(
         fold_column: Column of published fold numbers; empty to shuffle subjects.
         workers: Processes that prepare recordings.
     """
+    if ask(people := open_cohort(cohort), _question(recipe)).graded:
+        raise RecipeError(f"cross_validate needs a condition, such as {recipe.target} > 5; {recipe.target} is measured")
+
     protocol = {"verb": "cross_validate", "folds": folds, "fold_column": fold_column}
-    task = _begin(open_cohort(cohort), out, recipe, workers, **protocol)
+    task = _begin(people, out, recipe, workers, **protocol)
     fold = quarters(task.cohort, folds, fold_column, recipe.parts.split_seed)
     said: dict[str, list[Predictions]] = {"predictions": [], "control-untrained": []}
     for k, parts in enumerate(rotations(task.cohort, fold, recipe.parts)):
@@ -329,13 +364,16 @@ def demo(*, out: Path = Path("runs/demo"), patients: int = 6000, seeds: int = 2,
     """
     parts = Partition(held_out_sites=("harbour",), later_from="2022-01-01")
     schedule = replace(tiny().schedule, steps=900, validate_every=150)
-    recipe = replace(tiny(), exclude=("haemolysed == 1",), seeds=seeds, parts=parts, schedule=schedule)
-    run = _train(hospital(patients, seed=0), out, recipe, workers)
+    asked = replace(tiny(), exclude=("haemolysed == 1",), cut=6.0, label_fractions=(0.1, 0.3))
+    recipe, people = replace(asked, seeds=seeds, parts=parts, schedule=schedule), hospital(patients, seed=0)
+    run = _train(people, out, recipe, workers)
+    said = Predictions.load(run.predictions).mean_over_seeds()
+    attribute(run, people, said, scorer(load(run.folder).score), _windows(recipe))
     publish(run, recipe.operate)
     return run
 
 
-commands = (train, evaluate, predict, cross_validate, demo)
+commands = (train, evaluate, explain, predict, cross_validate, demo)
 
 
 def load(folder: Path) -> Ensemble:
@@ -345,6 +383,9 @@ def load(folder: Path) -> Ensemble:
         RunError: The training has not finished.
     """
     run = Run(Path(folder))
+    if read_config(run).get("protocol", {}).get("verb") == "cross_validate":
+        raise RunError(f"{folder} is a cross-validation, which tests a recipe and keeps no model; train one with it")
+
     if not run.weights.is_file():
         raise RunError(f"{folder} holds no model.safetensors: its training has not finished; run it again to resume")
     recipe = recipe_of(run)
@@ -359,7 +400,7 @@ def recipe_of(run: Run) -> Recipe:
 
 
 def _windows(recipe: Recipe) -> LeadWindows:
-    return LeadWindows(recipe.lead, recipe.prepare, recipe.correct_polarity)
+    return LeadWindows(recipe.lead, recipe.prepare, recipe.correct_polarity, measure=True)
 
 
 def _question(recipe: Recipe) -> Question:
@@ -371,11 +412,11 @@ def _seeds(recipe: Recipe) -> range:
 
 
 def _begin(people: Cohort, out: Path, recipe: Recipe, workers: int, **protocol: Any) -> Task:
-    if recipe.seeds < 1:
-        raise RecipeError(f"seeds must be at least 1; got {recipe.seeds}")
+    if min(recipe.seeds, recipe.schedule.steps, recipe.schedule.batch) < 1:
+        raise RecipeError("seeds, steps and batch must be at least 1 each")
     question = _question(recipe)
-    ask(people, question)  # before there is a folder that remembers the recipe
-    run = open_run("pocket_k", Path(out), recipe, people, question.windows, protocol)
+    asked = ask(people, question)  # before there is a folder that remembers the recipe
+    run = open_run("pocket_k", Path(out), recipe, asked, question.windows, protocol)
     return begin(people, run, question, workers=workers)
 
 
@@ -389,8 +430,11 @@ def _train(people: Cohort, out: Path, recipe: Recipe, workers: int) -> Run:
     rivals = {"untrained": _untrained(task, recipe, rows)}
     if recipe.start:
         rivals["scratch"] = _fitted(task, replace(recipe, start=""), rows, recipe.schedule.seed, "scratch")
+    shares = _label_shares(task, recipe, rows)
     if not chief():
         return task.run
+    for fraction, (model, used) in shares.items():
+        scored(task, used, scorer(model.score), recipe.schedule.seed).save(task.run.private / f"label-{fraction:g}.npz")
     said = joined([scored(task, rows, scorer(model.score), seed) for seed, model in members.items()])
     said.save(task.run.predictions)
     for name, rival in rivals.items():
@@ -400,6 +444,20 @@ def _train(people: Cohort, out: Path, recipe: Recipe, workers: int) -> Run:
     write_flow(task.run, task.flow + flow, task.prepared.refused)
     save_weights(Ensemble(list(members.values())), task.run.weights, {"threshold": repr(threshold)})
     return task.run
+
+
+def _label_shares(
+    task: Task, recipe: Recipe, rows: dict[str, np.ndarray]
+) -> dict[float, tuple[PocketK, dict[str, np.ndarray]]]:
+    """One network for each share of the training subjects, and the rows that it knows and is tested on."""
+    if not recipe.label_fractions:
+        return {}
+    seed, found = recipe.schedule.seed, {}
+    subject = task.cohort.subjects[rows["train"]]
+    for fraction, people in nested_fractions(subject, recipe.label_fractions, seed).items():
+        used = {**rows, "train": rows["train"][np.isin(subject, people)]}
+        found[fraction] = _fitted(task, recipe, used, seed, f"label-{fraction:g}"), used
+    return found
 
 
 def _network(recipe: Recipe, graded: bool, seed: int) -> PocketK:
