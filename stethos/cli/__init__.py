@@ -10,6 +10,7 @@ import ast
 import importlib
 import importlib.util
 import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any, cast
 from stethos.cli.recipe import as_command
 from stethos.errors import RecipeError, StethosError
 
+HEADLINE = r"[\w-]+\.(auroc|npv|npv_trivial|mae|mae_of_the_mean)|(control|difference)\.\w+\.\w+(\.auroc)?"
 PAGES = Path(__file__).parent.parent / "systems"
 
 
@@ -90,11 +92,21 @@ def _show(result: Any) -> None:
         for item in result:
             print(item if isinstance(item, str) else json.dumps(item), flush=True)
     elif isinstance(result, Run):
-        print(result.folder)
+        print("\n".join(_told(result)))
     elif hasattr(result, "lines"):
         print("\n".join(result.lines()))
     elif result is not None:
         print(result)
+
+
+def _told(run: Any) -> Iterator[str]:
+    """Where a run lies and, if it was evaluated, its headline numbers."""
+    if run.metrics.is_file():
+        for name, item in json.loads(run.metrics.read_text()).items():
+            if re.fullmatch(HEADLINE, name) and item["value"] is not None:
+                interval = f"({item['low']:.3f} to {item['high']:.3f})"
+                yield f"{name:34} {item['value']:.3f} {interval}  n {item['n']:,}  {item['origin']}"
+    yield str(run.report if run.report.is_file() else run.folder)
 
 
 def _from_file(path: Path) -> ModuleType:

@@ -30,6 +30,8 @@ def predict(
     lead: str = "",
     rate: float | None = None,
     unit: str | None = None,
+    age: float | None = None,
+    paced: bool | None = None,
     allow_synthetic_model: Annotated[bool, Parameter(negative="")] = False,
 ) -> Iterator[dict[str, Any]]:
     """Score recordings with a finished run: one JSON line a file.
@@ -40,13 +42,14 @@ def predict(
         lead: Name of the lead in these files; the one the model was trained on where empty.
         rate: Sampling rate in Hz, for files that do not state it.
         unit: Unit, such as mV, for files that do not state it.
+        age: Of the person in years, where the file does not say; under 18 the model abstains.
+        paced: Whether the rhythm is paced; then the model abstains.
         allow_synthetic_model: Let a model of a simulated world look at a real recording.
     """
     from stethos.systems import page_of
 
-    return page_of(run).predict(
-        run, files, lead=lead, rate=rate, unit=unit, allow_synthetic_model=allow_synthetic_model
-    )
+    known = {"lead": lead, "rate": rate, "unit": unit, "age": age, "paced": paced}
+    return page_of(run).predict(run, files, **known, allow_synthetic_model=allow_synthetic_model)
 
 
 def compare(runs: list[Path]) -> Any:

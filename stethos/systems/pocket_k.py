@@ -288,6 +288,8 @@ def predict(
     lead: str = "",
     rate: float | None = None,
     unit: str | None = None,
+    age: float | None = None,
+    paced: bool | None = None,
     allow_synthetic_model: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """Score recordings; one that cannot be judged gets the decision "abstain" and the reason.
@@ -298,6 +300,8 @@ def predict(
         lead: Name of the lead in these files; the recipe's where empty.
         rate: Sampling rate in Hz, for files that do not state it.
         unit: Unit, such as mV, for files that do not state it.
+        age: Of the person in years, where the file does not say; under 18 the model abstains.
+        paced: Whether the rhythm is paced; then the model abstains.
         allow_synthetic_model: Let a model of a simulated world look at a real recording.
 
     Raises:
@@ -309,6 +313,8 @@ def predict(
     for file in files:
         record = read(file, rate=rate, unit=unit)
         refuse_simulated(made, record, allow_synthetic_model)
+        told = {"age": age, "paced": None if paced is None else float(paced)}
+        record = replace(record, facts={**record.facts, **{k: v for k, v in told.items() if v is not None}})
         yield {"file": str(file), **judged(made, scorer(model.score), model.threshold, windows, record)}
 
 
