@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +102,41 @@ def attribute(
     result = Attributed(tuple(found), part.record, part.subject, part.truth[:, 0], examples)
     _save(run.private / "attribution.npz", result)
     return result
+
+
+def attribute_fold(
+    people: Cohort, tested: Predictions, calm: Sequence[str], score: Score, windows: LeadWindows
+) -> Attributed:
+    """Explain every tested record of one fold by that fold's own networks; no examples.
+
+    Args:
+        people: Holds the recordings.
+        tested: What the fold's networks said of its tested records, one row a record.
+        calm: Identifiers of training records without the event, for the mean beat.
+        score: The fold's networks.
+        windows: How recordings are prepared.
+    """
+    place = {record: row for row, record in enumerate(people.rows["id"].astype(str))}
+    preparation = PREPARATIONS[windows.preparation]
+    leads = [_lead(people, place[record], windows) for record in tested.record]
+    usual = MeanBeat.of((_lead(people, place[record], windows) for record in calm[:REFERENCE]), preparation)
+    found = tuple(explain_many(score, leads, preparation, baseline=baseline) for baseline in (ISOELECTRIC, usual))
+    return Attributed(found, tested.record, tested.subject, tested.truth[:, 0], ())
+
+
+def keep_folds(run: Run, folds: Sequence[Attributed]) -> None:
+    """Keep the attributions of all folds, one below the other, with the run."""
+    first = folds[0]
+    stacked = tuple(
+        replace(
+            item,
+            values=np.concatenate([fold.by_baseline[k].values for fold in folds]),
+            bounds=np.concatenate([fold.by_baseline[k].bounds for fold in folds]),
+        )
+        for k, item in enumerate(first.by_baseline)
+    )
+    rows = {name: np.concatenate([getattr(fold, name) for fold in folds]) for name in ("record", "subject", "truth")}
+    _save(run.private / "attribution.npz", Attributed(stacked, **rows, examples=()))
 
 
 def _lead(people: Cohort, row: int, windows: LeadWindows) -> Signal:

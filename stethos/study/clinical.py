@@ -22,10 +22,16 @@ from stethos.study.refit import beside, beside_table
 from stethos.study.sensitivity import by_window, cuts, cuts_table
 from stethos.study.validate import area, known, measured, tested
 from stethos.train.run import read_config
-from stethos.types import Estimate, Predictions
+from stethos.types import Estimate, Predictions, Run
 
 FACTS = ("site", "sex", "ckd", "heart_failure", "diabetes", "dialysis", "paced", "atrial_fibrillation")
 AGE_BANDS = (45, 65, 80)
+EXPECTED = {  # where the sign is: textbook electrophysiology, by a word of the target
+    "potassium": ("P", "PR", "QRS", "T"),
+    "AFIB": ("P", "TP", "timing"),
+    "CLBBB": ("QRS", "ST", "T"),
+    "LVH": ("QRS", "ST", "T"),
+}
 
 
 def subgroups(evidence: Evidence) -> Section:
@@ -139,9 +145,9 @@ def _point(fraction: float, said: Predictions) -> LabelPoint:
     return LabelPoint(fraction, len(np.unique(used.subject)), (events,), found, dict.fromkeys(found, float("nan")))
 
 
-def attributions(evidence: Evidence, show_examples: bool) -> Section | None:
+def waves_section(run: Run, show_examples: bool) -> Section | None:
     """Which waves the score rests on; None where nothing was explained."""
-    found = load_attributed(evidence.run)
+    found = load_attributed(run)
     if found is None:
         return None
     blocks: list[Block] = [
@@ -149,13 +155,26 @@ def attributions(evidence: Evidence, show_examples: bool) -> Section | None:
         "absent is replaced by a baseline. They say what the model reads, not what causes the value.",
         *_cohort_forest(found),
         _cohort_table(found),
+        _expected_table(found, read_config(run)["recipe"].get("target", "")),
     ]
-    if show_examples or evidence.said.origin == "synthetic":
+    if show_examples:
         for number, (lead, weight, words) in enumerate(found.examples, start=1):
             blocks.append(picture.trace(f"Example {number}", lead, weight, caption=f"{words}. 25 mm/s, 10 mm/mV."))
     elif found.examples:
         blocks.append("Examples are recordings of people and are withheld; --show-examples prints them.")
     return Section("What the score rests on", blocks)
+
+
+def _expected_table(found: Attributed, target: str) -> Table:
+    """Every wave of the textbook for this target, beside what the model reads."""
+    expected = next((waves for word, waves in EXPECTED.items() if word.lower() in target.lower()), ())
+    part = shares(found.by_baseline[0], found.subject)
+    rank = sorted(part, key=lambda name: -part[name].value)
+    rows = [(name, "yes" if name in expected else "", part[name], rank.index(name) + 1) for name in part]
+    note = "Expected: where electrophysiology puts the sign; a share elsewhere is a question, not an error."
+    if not expected:
+        note = "No expectation is stored for this target."
+    return Table(("wave", "expected", "share", "rank"), rows, "Against the expected waves", note)
 
 
 def _cohort_forest(found: Attributed) -> list[picture.Picture]:
@@ -187,9 +206,9 @@ def contrasts(found: Attributed) -> dict[str, Estimate]:
         return {}
 
 
-def numbers(evidence: Evidence) -> dict[str, Estimate]:
-    """The headline numbers of these sections, by dotted name."""
-    found = load_attributed(evidence.run)
+def wave_numbers(run: Run) -> dict[str, Estimate]:
+    """Shares and differences by wave, by dotted name; none where nothing was explained."""
+    found = load_attributed(run)
     if found is None:
         return {}
     part = {f"shapley.share.{name}": item for name, item in shares(found.by_baseline[0], found.subject).items()}
@@ -236,7 +255,7 @@ def sections(evidence: Evidence, show_examples: bool, filled: dict[str, str]) ->
         intended(evidence),
         labels(evidence),
         missing(evidence),
-        attributions(evidence, show_examples),
+        waves_section(evidence.run, show_examples or evidence.said.origin == "synthetic"),
         reporting(evidence, filled),
     ]
     return [section for section in found if section]

@@ -7,6 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from stethos.report.table import Table
 from stethos.study import clinical, sections
 from stethos.study.evidence import Evidence, gather, seed_spread
 from stethos.study.partition import Step
-from stethos.study.validate import Operate, area, difference, known, tested, validate_graded
+from stethos.study.validate import Operate, area, difference, known, measured, tested, validate_graded
 from stethos.train.run import read_config, write_card, write_metrics
 from stethos.types import Origin, Predictions, Run
 
@@ -61,7 +62,7 @@ def publish(run: Run, operate: Operate, show_examples: bool = False, statements:
         return
     evidence = gather(run, said, each, operate)
     write_metrics(run, evidence.numbers, said.origin)
-    write_metrics(run, clinical.numbers(evidence), said.origin)
+    write_metrics(run, clinical.wave_numbers(run), said.origin)
     more = clinical.sections(evidence, show_examples, read_statements(statements))
     page(evidence, more, count_evaluation(run)).write(run.report)
     curve = sections.roc(evidence)
@@ -161,7 +162,8 @@ def publish_folds(run: Run) -> None:
         "control.untrained.pooled.auroc": area(rival),
         "difference.untrained.pooled.auroc": against.estimate,
     }
-    numbers |= {f"{split}.auroc": area(known(said, split)) for split in tested(said)}
+    numbers |= {f"{split}.auroc": measured(partial(area, known(said, split)), said) for split in tested(said)}
+    numbers |= clinical.wave_numbers(run)
     numbers |= {f"{split}.auroc.seed_sd": spread for split, spread in seed_spread(each).items()}
     write_metrics(run, numbers, said.origin)
     curve = roc_curve(said.truth[:, 0], said.score[:, 0])
@@ -175,7 +177,8 @@ def publish_folds(run: Run) -> None:
     tiles = [
         Tile(label, numbers[name]) for label, name in zip(("AUROC", "Untrained", "Difference"), names, strict=True)
     ]
-    told = [sections.flow(run), Section("Discrimination", [figure, table]), sections.training(run)]
+    told = [sections.flow(run), Section("Discrimination", [figure, table])]
+    told += [section for section in (clinical.waves_section(run, False),) if section] + [sections.training(run)]
     Page(sections.title(run), said.origin, lead, tiles, told).write(run.report)
     entries: dict[str, card.Entry] = {"terms": read_config(run)["terms"], "results": numbers}
     write_card(run, card.markdown(sections.title(run), said.origin, {"what": sections.title(run), **entries}))

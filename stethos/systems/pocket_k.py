@@ -44,7 +44,7 @@ from stethos.io import read
 from stethos.nn.net1d import BLOCKS, WIDTHS, Net1d
 from stethos.objectives.supervised import masked_bce, masked_mse
 from stethos.signal.prepare import PREPARATIONS
-from stethos.study.attribute import attribute
+from stethos.study.attribute import Attributed, attribute, attribute_fold, keep_folds
 from stethos.study.controls import linear_probe
 from stethos.study.ensemble import Ensemble, scorer, validation
 from stethos.study.folds import quarters, rotations
@@ -325,6 +325,7 @@ def cross_validate(
     recipe: Recipe = Recipe(),
     folds: int = 4,
     fold_column: str = "",
+    explained: bool = False,
     workers: int = 1,
 ) -> Run:
     """Test every record once, by networks that never met its subject; validation stays on the training side.
@@ -335,6 +336,7 @@ def cross_validate(
         recipe: How each network is trained; `valid_fraction` of the training subjects validate.
         folds: How many folds.
         fold_column: Column of published fold numbers; empty to shuffle subjects.
+        explained: Explain every tested record by the networks of its fold.
         workers: Processes that prepare recordings.
     """
     if ask(people := open_cohort(cohort), _question(recipe)).graded:
@@ -344,16 +346,23 @@ def cross_validate(
     task = _begin(people, out, recipe, workers, **protocol)
     fold = quarters(task.cohort, folds, fold_column, recipe.parts.split_seed)
     said: dict[str, list[Predictions]] = {"predictions": [], "control-untrained": []}
+    told: list[Attributed] = []
     for k, parts in enumerate(rotations(task.cohort, fold, recipe.parts)):
         refuse_one_class(task, parts)
         rows = task.rows(parts)
         test = {f"fold-{k}": rows["internal"]}
-        for seed in _seeds(recipe):
-            model = _fitted(task, recipe, rows, seed, f"fold-{k}-seed-{seed}")
-            said["predictions"].append(scored(task, test, scorer(model.score), seed))
+        members = {seed: _fitted(task, recipe, rows, seed, f"fold-{k}-seed-{seed}") for seed in _seeds(recipe)}
+        here = [scored(task, test, scorer(model.score), seed) for seed, model in members.items()]
+        said["predictions"] += here
+        if explained:
+            calm = task.cohort.rows["id"][rows["train"][task.truth[rows["train"]] == 0]].tolist()
+            speak = scorer(Ensemble(list(members.values())).score)
+            told.append(attribute_fold(task.cohort, joined(here).mean_over_seeds(), calm, speak, _windows(recipe)))
         said["control-untrained"].append(scored(task, test, scorer(_untrained(task, recipe, rows).score), 0))
     for name, tests in said.items():
         joined(tests).save(task.run.private / f"{name}.npz")
+    if told:
+        keep_folds(task.run, told)
     write_flow(task.run, task.flow, task.prepared.refused)
     publish_folds(task.run)
     return task.run
