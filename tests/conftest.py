@@ -2,27 +2,34 @@
 
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-_connect = socket.socket.connect
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
-def _loopback_only(self: socket.socket, address: object) -> None:
-    host = address[0] if isinstance(address, tuple) else address
-    if self.family in (socket.AF_INET, socket.AF_INET6) and host not in ("127.0.0.1", "::1", "localhost"):
-        raise PermissionError(f"a test tried to open a connection to {host}")
-    _connect(self, address)
+def _loopback_only(way: Callable[..., Any]) -> Callable[..., Any]:
+    def guarded(self: socket.socket, *arguments: Any) -> Any:
+        address = arguments[-1]
+        host = address[0] if isinstance(address, tuple) else address
+        if self.family in (socket.AF_INET, socket.AF_INET6) and host not in LOOPBACK:
+            raise PermissionError(f"a test tried to reach {host}")
+        return way(self, *arguments)
+
+    return guarded
 
 
 @pytest.fixture(autouse=True)
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every socket that is not loopback is refused."""
-    monkeypatch.setattr(socket.socket, "connect", _loopback_only)
+    for name in ("connect", "connect_ex", "sendto"):
+        monkeypatch.setattr(socket.socket, name, _loopback_only(getattr(socket.socket, name)))
 
 
 @pytest.fixture(scope="session")
