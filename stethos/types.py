@@ -428,7 +428,7 @@ class Attribution:
     Args:
         values: `(N, players)`; a row sums to the score minus the score of the baseline.
         names: One name a player, such as "QRS" or "T".
-        bounds: Start and stop of each player's samples where it has any: `(N, players, 2)` seconds, NaN if absent.
+        bounds: Median start and stop of each player, in seconds from R, `(N, players, 2)`; NaN where it has none.
         baseline: What an absent player was replaced by, in words.
     """
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from safetensors.torch import save
 from torch import nn
 
 from stethos.errors import WeightsError
+from stethos.io.files import write_atomic
 from stethos.nn.strict import refuse_misfit
 
 # One entry, because safetensors writes several in random order and the same weights must make the same file.
@@ -28,11 +28,11 @@ def save_weights(module: nn.Module, path: str | Path, metadata: Mapping[str, str
         metadata: Names and values kept in the file's header.
 
     Raises:
-        WeightsError: The disk is full, or the folder cannot be written.
+        FormatError: The disk is full, or the folder cannot be written.
     """
     # Cloned, because the format refuses two names that share memory, as tied weights do.
     tensors = {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()}
-    _write(Path(path), save(tensors, metadata={_KEY: json.dumps(dict(metadata or {}), sort_keys=True)}))
+    write_atomic(Path(path), save(tensors, metadata={_KEY: json.dumps(dict(metadata or {}), sort_keys=True)}))
 
 
 def load_weights(module: nn.Module, path: str | Path) -> dict[str, str]:
@@ -59,18 +59,3 @@ def sha256(path: str | Path) -> str:
     """First 16 hexadecimal digits of the SHA-256 of a file: a model's short name in what it predicts."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
-
-
-def _write(path: Path, content: bytes) -> None:
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise WeightsError(
-            f"{path}: could not be written ({error.strerror}); free some space or choose another folder"
-        ) from error
