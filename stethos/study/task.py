@@ -187,13 +187,13 @@ def begin(people: Cohort, run: Run, question: Question, graded: bool | None = No
     return Task(run, question.target, asked.cohort, asked.truth, asked.graded, prepared, asked.flow)
 
 
-def refuse_one_class(task: Task, parts: Mapping[str, Cohort]) -> None:
-    """Training and validation need records with and without the event.
+def refuse_one_class(task: Task, parts: Mapping[str, Cohort], names: Sequence[str] = ("train", "valid")) -> None:
+    """Some parts need records with and without the event: training, and validation where it chooses a threshold.
 
     Raises:
         CohortError: One of them holds one kind only.
     """
-    for name in ("train", "valid"):
+    for name in names:
         truth = task.truth[task.seen(task.rows_of(parts[name]))]
         if not task.graded and len(np.unique(truth)) < 2:
             raise CohortError(

@@ -348,7 +348,7 @@ def cross_validate(
     said: dict[str, list[Predictions]] = {"predictions": [], "control-untrained": []}
     told: list[Attributed] = []
     for k, parts in enumerate(rotations(task.cohort, fold, recipe.parts)):
-        refuse_one_class(task, parts)
+        refuse_one_class(task, parts, ("train",))
         rows = task.rows(parts)
         test = {f"fold-{k}": rows["internal"]}
         members = {seed: _fitted(task, recipe, rows, seed, f"fold-{k}-seed-{seed}") for seed in _seeds(recipe)}
