@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from stethos.study.validate import (
     differences,
     has_both,
     known,
+    measured,
     recalibrated,
     tested,
     threshold_of,
@@ -104,7 +106,9 @@ def seed_spread(each: Predictions) -> dict[str, Estimate]:
         part = known(each, split)
         seeds = np.unique(part.seed)
         if len(seeds) > 1 and has_both(part):
-            areas = [area(part.take(part.seed == seed)).value for seed in seeds]
+            areas = [
+                measured(partial(area, item), item).value for item in (part.take(part.seed == seed) for seed in seeds)
+            ]
             subjects = len(np.unique(part.subject))
             found[split] = Estimate(float(np.std(areas, ddof=1)), min(areas), max(areas), subjects)
     return found
