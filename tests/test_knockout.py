@@ -40,7 +40,7 @@ def differences(world: World, folder) -> dict[str, Estimate]:
             "P",
             {"P", "PR"},
             marks=pytest.mark.xfail(
-                reason="barely learnt: AUROC 0.558; P is the only wave off zero (0.004, 0.001 to 0.008), not the largest",
+                reason="barely learnt (AUROC 0.558): only P is off zero, 0.004 (0.001 to 0.008), but not largest",
                 strict=True,
             ),
         ),
