@@ -54,7 +54,8 @@ def mel_filters(rate: float, window: int, bands: int, low: float, high: float) -
     """
     if not 0 <= low < high <= rate / 2:
         raise RecipeError(f"mel bands need 0 ≤ low < high ≤ {rate / 2:g} Hz, got {low:g} and {high:g}; change them")
-    corners = mel_to_hertz(np.linspace(*hertz_to_mel(np.array([low, high])), bands + 2))[:, None]
+    first, last = hertz_to_mel(np.array([low, high]))
+    corners = mel_to_hertz(np.linspace(first, last, bands + 2))[:, None]
     left, peak, right = corners[:-2], corners[1:-1], corners[2:]  # (bands, 1) each
     hertz = np.arange(1 + window // 2) * rate / window  # (F,)
     triangles = np.minimum((hertz - left) / (peak - left), (right - hertz) / (right - peak)).clip(0)
