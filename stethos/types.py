@@ -13,7 +13,7 @@ import io as _io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -430,12 +430,20 @@ class Attribution:
         names: One name a player, such as "QRS" or "T".
         bounds: Median start and stop of each player, in seconds from R, `(N, players, 2)`; NaN where it has none.
         baseline: What an absent player was replaced by, in words.
+        interaction: What each pair of players adds beyond what the two add alone, a column for each of `pairs`,
+            `(N, players (players − 1) / 2)`; None where it was not kept.
     """
 
     values: np.ndarray
     names: tuple[str, ...]
     bounds: np.ndarray
     baseline: str
+    interaction: np.ndarray | None = None
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """Names of the pairs of players: the first with every other, the second with those after it, and so on."""
+        return tuple(combinations(self.names, 2))
 
 
 @dataclass(frozen=True)

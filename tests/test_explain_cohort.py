@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 
 from stethos.errors import ScoreError
-from stethos.explain.cohort import contrast, contributions, shares, spread
+from stethos.explain.cohort import contrast, contributions, interactions, shares, spread
 from stethos.metrics.interval import bootstrap
 from stethos.types import Attribution
 
 
-def attribution(values, names=("QRS", "T")):
+def attribution(values, names=("QRS", "T"), pairs=None):
     values = np.asarray(values, dtype=float)
-    return Attribution(values, names, np.full((*values.shape, 2), np.nan), "nothing")
+    pairs = None if pairs is None else np.asarray(pairs, dtype=float)
+    return Attribution(values, names, np.full((*values.shape, 2), np.nan), "nothing", pairs)
 
 
 def test_a_share_is_the_mean_over_recordings_and_not_of_sums():
@@ -88,3 +89,31 @@ def test_what_cannot_be_compared_is_refused():
         shares(attribution([[np.nan, np.nan]]), np.arange(1))
     with pytest.raises(ScoreError, match="each of 2 rows; got 3"):
         contributions(known, np.arange(3))
+
+
+def test_an_interaction_is_the_mean_over_recordings_with_its_sign_by_pair():
+    # P with QRS: (1 + 3 - 1) / 3; P with T: (0 + 0 - 6) / 3; QRS with T: (2 + 2 + 2) / 3; the fourth was not explained
+    pairs = [[1, 0, 2], [3, 0, 2], [-1, -6, 2], [np.nan] * 3]
+    found = interactions(attribution(np.ones((4, 3)), ("P", "QRS", "T"), pairs), np.arange(4))
+    assert {pair: item.value for pair, item in found.items()} == {("P", "QRS"): 1, ("P", "T"): -2, ("QRS", "T"): 2}
+    assert found["P", "T"].n == 3
+    assert (found["QRS", "T"].low, found["QRS", "T"].high) == (2, 2)
+
+
+def test_of_21_pairs_without_interaction_none_is_off_zero_in_nearly_all_cohorts_of_repeated_subjects():
+    generator = np.random.default_rng(3)
+    names = tuple("abcdefg")
+    subject = np.repeat(np.arange(100), 3)
+    wrong = 0
+    for _ in range(20):
+        pairs = generator.normal(size=(100, 21))[subject] + 0.3 * generator.normal(size=(300, 21))
+        found = interactions(attribution(np.ones((300, 7)), names, pairs), subject)
+        wrong += any(estimate.excludes(0) for estimate in found.values())
+        assert len(found) == 21
+        assert found["a", "b"].level == pytest.approx(1 - 0.05 / 21)
+    assert wrong <= 4  # 1 is expected
+
+
+def test_interactions_that_were_not_kept_are_refused():
+    with pytest.raises(ScoreError, match="explain the run again"):
+        interactions(attribution([[1, 2]]), np.arange(1))

@@ -1,6 +1,8 @@
 """The study and the explanation of a finished run, through the command line."""
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +60,43 @@ def test_the_shares_are_in_the_metrics_and_sum_to_one(run):
     assert "shapley.difference.T" in numbers
 
 
+def test_what_pairs_of_waves_add_is_in_the_metrics_and_in_the_report(run):
+    numbers = json.loads(run.metrics.read_text())
+    pairs = [name for name in numbers if name.startswith("shapley.interaction.")]
+    assert len(pairs) == 21
+    found = load_attributed(run).by_baseline[0]
+    known = np.isfinite(found.values).all(axis=1)
+    column = found.pairs.index(("QRS", "T"))
+    mean = numbers["shapley.interaction.QRS.T"]
+    assert mean["value"] == pytest.approx(found.interaction[known, column].mean())
+    assert mean["low"] <= mean["value"] <= mean["high"]
+    assert "Interaction of waves" in run.report.read_text()
+
+
+def test_a_run_that_was_explained_without_interactions_says_so(run, tmp_path):
+    older = tmp_path / "older"
+    shutil.copytree(run.folder, older)
+    path = Run(older).private / "attribution.npz"
+    with np.load(path) as file:
+        np.savez(path, **{name: file[name] for name in file.files if not name.startswith("interaction")})
+    stethos("pocket-k", "evaluate", older)
+    assert load_attributed(Run(older)).by_baseline[0].interaction is None
+    text = Run(older).report.read_text()
+    assert "Interactions of waves were not kept" in text
+    assert "Contribution of every wave" in text
+
+
+def test_the_reporting_items_point_to_sections_that_are_there(run):
+    text = run.report.read_text()
+    titles = {title.lower() for title in re.findall(r"<h2>\d+\. ([^<]+)</h2>", text)}
+    named = {
+        "missing data", "training", "discrimination", "operating point", "calibration", "usefulness", "subgroups",
+        "recalibration on the other cohort", "intended use, and error against coverage", "who was studied",
+    }  # fmt: skip
+    assert named <= titles
+    assert "NOT FILLED IN" in text
+
+
 def test_the_report_holds_the_whole_study(run):
     text = run.report.read_text()
     for words in (
@@ -111,7 +150,12 @@ def test_a_cross_validation_explains_each_record_once(clinic, tmp_path):
     stethos("pocket-k", "cross-validate", clinic, "--out", out, *BRIEF, *flags)
     found = load_attributed(Run(out))
     assert sorted(found.record) == sorted(Predictions.load(Run(out).predictions).record)
-    assert "Against the expected waves" in Run(out).report.read_text()
+    text = Run(out).report.read_text()
+    for words in ("Against the expected waves", "Interaction of waves", "Contribution of every wave"):
+        assert words in text, words
+    first = found.by_baseline[0]
+    assert first.interaction.shape == (len(found.record), 21)
+    assert "shapley.interaction.QRS.T" in json.loads(Run(out).metrics.read_text())
 
 
 def test_a_score_in_parts_is_the_score_of_the_whole(run):

@@ -129,6 +129,36 @@ def test_waves_that_a_model_treats_alike_share_alike():
     np.testing.assert_allclose(values, [2, 0, 0, 0, 2, 0], atol=1e-12)
 
 
+def test_a_square_of_a_sum_of_two_waves_interacts_by_two_and_at_no_further_window():
+    """Of P and T the model sees how many differ, squared: 4 − 1 − 1 + 0 = 2 for the pair, 0 for every other."""
+    lead = strip(TIMES)
+    scene = Scene.of(lead, LEAD_V1, Isoelectric(), timing=False)
+    moved = np.abs(scene.prepared - scene.baseline) * (scene.segments.windows == 1)
+    at = [np.argmax(moved[part]) for part in (P, T)]
+    shown = []
+
+    def count(x):
+        shown.append(len(x))
+        seen = np.abs(x[:, 0, at] - scene.baseline[at]) > 0.5 * np.abs(scene.prepared - scene.baseline)[at]
+        return seen.sum(axis=1, keepdims=True) ** 2.0
+
+    found = explain_many(count, [lead, strip(TIMES[:1])], LEAD_V1, timing=False)
+    of_pairs = dict(zip(found.pairs, found.interaction[0], strict=True))
+    assert of_pairs.pop(("P", "T")) == pytest.approx(2)
+    assert list(of_pairs.values()) == pytest.approx([0] * 14)
+    assert np.isnan(found.interaction[1]).all()
+    assert sum(shown) == 64
+
+
+def test_the_interactions_of_many_are_those_of_each_alone():
+    leads = [strip(TIMES), strip(UNEVEN)]
+    many = explain_many(drawn_network(5), leads, LEAD_V1)
+    upper = np.triu_indices(7, 1)
+    for row, lead in zip(many.interaction, leads, strict=True):
+        np.testing.assert_allclose(row, explain(drawn_network(5), lead, LEAD_V1).interaction[..., 0][upper], atol=1e-12)
+    assert many.pairs[:3] == (("P", "PR"), ("P", "QRS"), ("P", "ST"))
+
+
 @pytest.mark.parametrize("which", ["isoelectric", "mean beat"])
 def test_a_model_that_reads_the_height_of_t_is_explained_by_t(which, usual):
     lead = strip(TIMES, T=(0.7, 0.28, 0.045))

@@ -2,7 +2,7 @@ import pytest
 
 from stethos.errors import FormatError
 from stethos.report import card
-from stethos.report.checklist import ITEMS, UNFILLED, checklist
+from stethos.report.checklist import ITEMS, UNFILLED, applies, checklist
 from stethos.types import Estimate
 
 
@@ -42,15 +42,23 @@ def test_the_section_holds_what_the_card_holds():
 
 def test_the_checklist_marks_what_is_not_filled_in():
     table = checklist({"17": "approved"}, {"17": "overruled", "5a": "the archive"})
-    said = {item: statement for item, _, statement in table.rows}
+    said = {item: statement for item, *_, statement in table.rows}
     assert said["17"] == "approved"
     assert said["5a"] == "the archive"
     assert list(said.values()).count(UNFILLED) == len(ITEMS) - 2
-    assert table.note.startswith(f"2 of {len(ITEMS)} ")
+    assert table.note.startswith(f"2 of {len(ITEMS)} items have a statement: 1 by the authors, 1 from the run")
 
 
-def test_the_checklist_has_the_27_numbers_of_its_source():
-    assert {int(item.rstrip("abcdefg")) for item in ITEMS} == set(range(1, 28))
+def test_the_checklist_has_the_numbers_letters_and_studies_of_its_source():
+    letters = {3: "c", 5: "b", 6: "c", 8: "c", 9: "c", 12: "g", 18: "f", 20: "c", 23: "b", 27: "c"}
+    want = []
+    for number in range(1, 28):
+        last = letters.get(number)
+        want += [f"{number}{chr(code)}" for code in range(ord("a"), ord(last) + 1)] if last else [str(number)]
+    assert list(ITEMS) == want
+    assert len(want) == 52
+    assert [item for item in ITEMS if applies(item) == "D"] == ["9a", "12a", "12b", "12c", "15", "22", "27a", "27b"]
+    assert [item for item in ITEMS if applies(item) == "E"] == ["12f", "12g", "20c", "24"]
 
 
 def test_an_unknown_item_is_refused():

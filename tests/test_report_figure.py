@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from stethos.metrics.calibration import Reliability
-from stethos.report import diagram, figure, style
+from stethos.report import diagram, figure, grid, style
 from stethos.types import Estimate
 
 NOWHERE = float("nan")
@@ -166,4 +166,29 @@ def test_a_panel_without_data_says_so(draw, data):
     draw(ax, *data)
     assert words(ax).startswith("No ")
     assert not ax.lines
+    painted(ax)
+
+
+def test_a_triangle_of_pairs_has_a_cell_each_with_number_and_interval_and_says_signs_without_colour():
+    _, ax = style.canvas(170, 60)
+    found = {
+        ("P", "QRS"): Estimate(0.5, 0.2, 0.8, 40),
+        ("P", "T"): Estimate(-1.0, -2.0, 0.5, 40),
+        ("QRS", "T"): Estimate(0.0, 0.0, 0.0, 40),
+    }
+    grid.pairs(ax, ("P", "QRS", "T"), found)
+    texts = {item.get_text(): item.get_fontweight() for item in ax.texts}
+    assert texts["0.500"] == texts["0.200 to 0.800"] == "bold"
+    assert texts["−1.000"] == texts["−2.000 to 0.500"] == "normal"
+    assert len(ax.texts) == 6
+    assert [patch.get_hatch() for patch in ax.patches if patch.get_hatch()] == ["//"]
+    assert ax.get_xlim() == (-0.5, 1.5)
+    assert [item.get_text() for item in ax.get_yticklabels()] == ["QRS", "T"]
+    painted(ax)
+
+
+def test_pairs_without_a_number_say_so():
+    _, ax = style.canvas()
+    grid.pairs(ax, ("P", "T"), {})
+    assert words(ax) == "No pair was estimated."
     painted(ax)

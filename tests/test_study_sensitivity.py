@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from stethos.errors import ScoreError
-from stethos.study.sensitivity import by_window, cuts, cuts_table, stricter
+from stethos.study.sensitivity import by_window, cuts, cuts_tables, stricter
 from stethos.types import Predictions
 
 
@@ -114,4 +114,11 @@ def test_a_split_without_such_an_event_keeps_its_line_without_numbers():
     found = [item for item in cuts(kept, 6.0, 0.0) if item.split == "temporal"]
     assert [item.events for item in found] == [0, 0]
     assert all(item.point is None and np.isnan(item.auroc.value) for item in found)
-    assert len(cuts_table(cuts(kept, 6.0, 0.0), "potassium ≥ 6.0").rows) == 4
+    assert [len(table.rows) for table in cuts_tables(cuts(kept, 6.0, 0.0), "potassium ≥ 6.0")] == [4, 4]
+
+
+def test_each_of_the_two_tables_against_a_limit_is_narrow_enough_for_a_screen():
+    tables = cuts_tables(cuts(people(2000), 6.0, threshold=0.0), "potassium ≥ 6.0")
+    assert [len(table.columns) for table in tables] == [6, 6]
+    assert {"AUROC", "sensitivity", "NPV, trivial"} <= {name for table in tables for name in table.columns}
+    assert [row[:2] for row in tables[0].rows] == [row[:2] for row in tables[1].rows]

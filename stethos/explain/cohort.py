@@ -1,9 +1,11 @@
-"""Attributions of many recordings: shares, means and differences, with intervals over subjects.
+"""Attributions of many recordings: shares, means, differences and interactions, with intervals over subjects.
 
 Recordings that could not be explained (NaN) are left out. Intervals are those of drawing subjects with replacement.
 """
 
 from __future__ import annotations
+
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,6 +15,9 @@ from stethos.metrics.interval import resampled
 from stethos.types import Attribution, Estimate
 
 DRAWS = 4000
+PAIR_DRAWS = 16000  # of 21 pairs each has some 20 draws beyond each end
+
+Name = TypeVar("Name", str, tuple[str, str])
 
 
 def shares(attribution: Attribution, subject: np.ndarray, level: float = 0.95, seed: int = 0) -> dict[str, Estimate]:
@@ -82,6 +87,28 @@ def contrast(
     return dict(zip(attribution.names, found, strict=True))
 
 
+def interactions(
+    attribution: Attribution, subject: np.ndarray, level: float = 0.95, seed: int = 0
+) -> dict[tuple[str, str], Estimate]:
+    """Mean over recordings of what each pair of players adds beyond the two alone, in logits, with its sign.
+
+    Above 0 the two together move the score up more than one by one, below 0 less; a pair of which one is absent adds 0.
+
+    Args:
+        attribution: From `explain_many`.
+        subject: Subject of each row, `(N,)`.
+        level: Coverage of all intervals together: each one's own level is 1 − (1 − level) / pairs (Bonferroni).
+        seed: Of the draws.
+
+    Raises:
+        ScoreError: The interactions were not kept, or no recording was explained.
+    """
+    if attribution.interaction is None:
+        raise ScoreError("needs interactions; this attribution was kept without them: explain the run again")
+    own = 1 - (1 - level) / len(attribution.pairs)
+    return _means(attribution.interaction, attribution.pairs, subject, own, seed, draws=PAIR_DRAWS)
+
+
 def spread(*attributions: Attribution) -> dict[str, tuple[float, float]]:
     """Smallest and largest share of each player over several baselines.
 
@@ -106,12 +133,12 @@ def _part(attribution: Attribution) -> np.ndarray:
 
 
 def _means(
-    values: np.ndarray, names: tuple[str, ...], subject: np.ndarray, level: float, seed: int
-) -> dict[str, Estimate]:
+    values: np.ndarray, names: tuple[Name, ...], subject: np.ndarray, level: float, seed: int, draws: int = DRAWS
+) -> dict[Name, Estimate]:
     values, subject = _known(values, subject)
     clusters = Clusters.of(subject)
     totals = _totals(values, clusters.code, clusters.count)
-    found = resampled(lambda times: _mean(times, totals), clusters, None, DRAWS, level, seed)
+    found = resampled(lambda times: _mean(times, totals), clusters, None, draws, level, seed)
     return dict(zip(names, found, strict=True))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -115,7 +116,7 @@ def explain_many(
     timing: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> Attribution:
-    """Exact Shapley values of the waves of each recording, some 500 windows a call of the model.
+    """Exact Shapley values and interactions of the waves of each recording, some 500 windows a call of the model.
 
     Args:
         score: Of prepared windows; one logit each. Of several, pick: `lambda x: score(x)[:, [2]]`.
@@ -136,16 +137,36 @@ def explain_many(
     """
     names = (*PLAYERS, TIMING) if timing else PLAYERS
     scenes = (_scene(lead, preparation, baseline, timing) for lead in leads)
-    values, bounds = [], []
+    players = len(names)
+    rows: list[_Row] = []
     for group in _groups(scenes):
-        for scene, found in zip(group, _explained(score, group), strict=True):
-            values.append(np.full(len(names), np.nan) if scene is None else _among_all(found, scene)[0][:, 0])
-            bounds.append(np.full((len(names), 2), np.nan) if scene is None else scene.bounds)
+        rows += [_row(scene, found, players) for scene, found in zip(group, _explained(score, group), strict=True)]
         if progress is not None:
-            progress(len(values))
+            progress(len(rows))
     return Attribution(
-        np.reshape(values, (-1, len(names))), names, np.reshape(bounds, (-1, len(names), 2)), baseline.words
+        np.reshape([row.values for row in rows], (-1, players)),
+        names,
+        np.reshape([row.bounds for row in rows], (-1, players, 2)),
+        baseline.words,
+        np.reshape([row.interaction for row in rows], (-1, players * (players - 1) // 2)),
     )
+
+
+class _Row(NamedTuple):
+    """What is kept of one recording; its table of coalitions is not."""
+
+    values: np.ndarray
+    bounds: np.ndarray
+    interaction: np.ndarray
+
+
+def _row(scene: Scene | None, found: Shapley | None, players: int) -> _Row:
+    """Of one recording; NaN where it could not be explained."""
+    pairs = np.triu_indices(players, 1)
+    if scene is None:
+        return _Row(np.full(players, np.nan), np.full((players, 2), np.nan), np.full(len(pairs[0]), np.nan))
+    values, interaction = _among_all(found, scene)
+    return _Row(values[:, 0], scene.bounds, interaction[..., 0][pairs])
 
 
 def _scene(lead: Signal, preparation: Preparation, baseline: Baseline, timing: bool) -> Scene | None:

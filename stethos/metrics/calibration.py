@@ -6,7 +6,7 @@ extreme; the intercept in the large, a with b held at 1, is above 0 where events
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import expit
@@ -14,13 +14,11 @@ from scipy.special import logit as log_odds
 
 from stethos.errors import ScoreError
 from stethos.metrics.clusters import Clusters, binary
-from stethos.metrics.interval import proportion, resampled
-from stethos.metrics.resample import Weighted
+from stethos.metrics.ece import BINS, bins, ece_interval, least_error
+from stethos.metrics.interval import proportion
+from stethos.metrics.logistic import Logistic
+from stethos.metrics.resample import Weighted, corrected, over_subjects
 from stethos.types import Estimate
-
-_BINS = 10
-_LARGEST_STEP = 2.0  # on the scale of one standard deviation of the logit
-_STEPS = 40
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ class Calibration:
         slope: Of logistic recalibration; 1 is best.
         intercept: In the large, with the slope held at 1; 0 is best.
         ece: Mean distance between probability and frequency over 10 bins of about equal numbers of rows. It is
-            above 0 even for a calibrated model, the more so the fewer rows there are.
+            above 0 even for a calibrated model, the more so the fewer rows there are; its interval then reaches 0.
         brier: Mean squared distance between probability and truth.
     """
 
@@ -94,55 +92,16 @@ class DecisionCurve:
     nobody: np.ndarray
 
 
-@dataclass(frozen=True, eq=False)
-class _Logistic:
-    """Logistic regression of one set of rows, fitted by Newton's method under many sets of weights at once.
-
-    Args:
-        design: `(N, P)`.
-        offset: Added to the linear predictor, `(N,)`.
-        event: `(N,)`.
-        start: First guess, `(P,)`.
-    """
-
-    design: np.ndarray
-    offset: np.ndarray
-    event: np.ndarray
-    start: np.ndarray
-
-    def fit(self, weight: np.ndarray) -> np.ndarray:
-        """Coefficients for each row of weights `(D, N)` → `(D, P)`, NaN where there is no finite maximum."""
-        width = self.design.shape[1]
-        pairs = (self.design[:, :, None] * self.design[:, None, :]).reshape(len(self.design), -1)  # (N, P²)
-        found = np.tile(self.start, (len(weight), 1))
-        step = np.full_like(found, np.inf)
-        for _ in range(_STEPS):
-            share = expit(found @ self.design.T + self.offset)  # (D, N)
-            slope = (weight * (self.event - share)) @ self.design
-            bend = ((weight * share * (1 - share)) @ pairs).reshape(-1, width, width)
-            step = np.linalg.solve(bend + 1e-12 * np.eye(width), slope[:, :, None])[:, :, 0]
-            step *= np.minimum(1, _LARGEST_STEP / np.maximum(_LARGEST_STEP, np.abs(step).max(axis=1, keepdims=True)))
-            found = found + step
-            if np.abs(step).max() < 1e-8:
-                break
-        found[np.abs(step).max(axis=1) > 1e-6] = np.nan
-        return found
-
-    def from_all(self) -> _Logistic:
-        """The same, starting from the coefficients with equal weights: most draws end near them."""
-        return replace(self, start=self.fit(np.ones((1, len(self.event))))[0])
-
-
-def _line(event: np.ndarray, logit: np.ndarray) -> _Logistic:
+def _line(event: np.ndarray, logit: np.ndarray) -> Logistic:
     """Slope and intercept, the logit scaled to mean 0 and standard deviation 1."""
     scaled = (logit - logit.mean()) / logit.std()
     design = np.column_stack([scaled, np.ones(len(logit))])
-    return _Logistic(design, np.zeros(len(logit)), event, np.array([0.0, log_odds(event.mean())])).from_all()
+    return Logistic(design, np.zeros(len(logit)), event, np.array([0.0, log_odds(event.mean())])).from_all()
 
 
-def _in_the_large(event: np.ndarray, logit: np.ndarray) -> _Logistic:
+def _in_the_large(event: np.ndarray, logit: np.ndarray) -> Logistic:
     """Intercept alone."""
-    return _Logistic(np.ones((len(logit), 1)), logit, event, np.zeros(1)).from_all()
+    return Logistic(np.ones((len(logit), 1)), logit, event, np.zeros(1)).from_all()
 
 
 def _varying(logit: np.ndarray) -> None:
@@ -169,17 +128,11 @@ def calibrate(truth: np.ndarray, logit: np.ndarray) -> Recalibration:
     return Recalibration(float(slope), float(level - slope * logit.mean()))
 
 
-def _bins(probability: np.ndarray, bins: int) -> np.ndarray:
-    """Bin of each row, from 0, with about equal numbers; equal probabilities share one, `(N,)`."""
-    edges = np.quantile(probability, np.arange(1, bins) / bins)
-    return np.unique(np.searchsorted(edges, probability, "right"), return_inverse=True)[1].ravel()
-
-
 def _summary(event: np.ndarray, logit: np.ndarray, clusters: Clusters) -> Weighted:
-    """Slope, intercept in the large, ECE and Brier score as statistics of weights, `(D, 4)`."""
+    """Slope, intercept in the large, Brier score and the excess of every bin as statistics of weights, `(D, 3 + B)`."""
     probability = expit(logit)
-    member = _bins(probability, _BINS)
-    in_bin = np.equal.outer(member, np.arange(member.max() + 1)).astype(np.float64)  # (N, bins)
+    member = bins(probability)
+    in_bin = np.equal.outer(member, np.arange(member.max() + 1)).astype(np.float64)  # (N, B)
     excess = (event - probability)[:, None] * in_bin
     line, large, spread = _line(event, logit), _in_the_large(event, logit), logit.std()
 
@@ -188,9 +141,8 @@ def _summary(event: np.ndarray, logit: np.ndarray, clusters: Clusters) -> Weight
         rows = weight.sum(axis=1)
         slope = line.fit(weight)[:, 0] / spread
         intercept = large.fit(weight)[:, 0]
-        ece = np.abs(weight @ excess).sum(axis=1) / rows
         brier = weight @ (event - probability) ** 2 / rows
-        return np.column_stack([slope, intercept, ece, brier])
+        return np.column_stack([slope, intercept, brier, weight @ excess / rows[:, None]])
 
     return weighted
 
@@ -203,7 +155,9 @@ def calibration(
     draws: int = 1000,
     seed: int = 0,
 ) -> Calibration:
-    """Slope, intercept in the large, ECE and Brier score with bias-corrected intervals of drawing subjects.
+    """Slope, intercept in the large, ECE and Brier score with intervals of drawing subjects.
+
+    They are bias-corrected but for the ECE, whose interval is that of `metrics.ece`.
 
     Args:
         truth: 1 with the event, 0 without, NaN unknown (dropped), `(N,)`.
@@ -220,23 +174,33 @@ def calibration(
     event, logit, subject = binary(truth, logit, subject)
     clusters = Clusters.of(subject)
     events = clusters.with_any(event)
-    return Calibration(*resampled(_summary(event, logit, clusters), clusters, events, draws, level, seed))
+    statistic = _summary(event, logit, clusters)
+    values = statistic(np.ones((1, clusters.count), np.int32))[0]
+    drawn = over_subjects(statistic, clusters, draws, seed)
+    slope, intercept, brier = (
+        Estimate(float(value), *corrected(column, float(value), level), clusters.count, events, level)
+        for value, column in zip(values[:3], drawn.T[:3], strict=True)
+    )
+    least = least_error(event, expit(logit), bins(expit(logit)))
+    around = ece_interval(values[3:], drawn[:, 3:], least, clusters.count, level)
+    ece = Estimate(float(np.abs(values[3:]).sum()), *around, clusters.count, events, level)
+    return Calibration(slope, intercept, ece, brier)
 
 
-def reliability(truth: np.ndarray, probability: np.ndarray, subject: np.ndarray, bins: int = _BINS) -> Reliability:
+def reliability(truth: np.ndarray, probability: np.ndarray, subject: np.ndarray, count: int = BINS) -> Reliability:
     """Observed share of events by bin of probability, with intervals for correlated rows.
 
     Args:
         truth: 1 with the event, 0 without, NaN unknown (dropped), `(N,)`.
         probability: In [0, 1], `(N,)`.
         subject: Subject of each row, `(N,)`.
-        bins: Largest number of bins; equal probabilities share one.
+        count: Largest number of bins; equal probabilities share one.
 
     Raises:
         ScoreError: One class only.
     """
     event, probability, subject = binary(truth, probability, subject)
-    member = _bins(probability, bins)
+    member = bins(probability, count)
     inside = [member == number for number in range(member.max() + 1)]
     shares = [proportion(event[rows], subject[rows]) for rows in inside]
     return Reliability(

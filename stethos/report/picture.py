@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stethos.metrics.calibration import Reliability
-from stethos.report import diagram, figure, strip, style
+from stethos.report import diagram, figure, grid, strip, style
 from stethos.report.figure import Band, Curve, Row
 from stethos.report.table import Cell, Table
 from stethos.report.words import spoken, wrapped
@@ -56,8 +56,8 @@ def roc(
     rows: list[list[Cell]] = [
         [name, x, y, None, None] for name, curve in curves.items() for x, y in zip(*curve, strict=True)
     ]
-    for name, (grid, low, high) in (bands or {}).items():
-        rows += [[name, *item] for item in zip(grid, np.interp(grid, *curves[name]), low, high, strict=True)]
+    for name, (rate, low, high) in (bands or {}).items():
+        rows += [[name, *item] for item in zip(rate, np.interp(rate, *curves[name]), low, high, strict=True)]
     data = Table(("curve", "false_positive_rate", "sensitivity", "low", "high"), rows)
     found = [f"{name}, area {spoken(item)}" for name, item in (areas or {}).items()]
     alt = f"ROC curves of {', '.join(curves) or 'nothing'}. " + "; ".join(found)
@@ -117,6 +117,16 @@ def forest(
     alt = f"{unit or 'Estimate'} of {len(cells)} groups with intervals: "
     alt += "; ".join(f"{label} {spoken(item)}" for label, item, _ in rows if item)
     return Picture(title, drawing, alt, Table(("heading", "group", "estimate", "remark"), cells), caption)
+
+
+def pairs(title: str, names: Sequence[str], found: grid.Pairs, unit: str = "", caption: str = "") -> Picture:
+    """A number for every pair; arguments as for `grid.pairs`, and the unit for the words."""
+    drawing, ax = style.canvas(style.WIDE, 10 + grid.CELL * (len(names) - 1) if found else EMPTY)
+    grid.pairs(ax, names, found)
+    cells = [(first, second, item) for (first, second), item in found.items()]
+    alt = f"{unit or 'Estimate'} of {len(cells)} pairs with intervals: "
+    alt += "; ".join(f"{first} and {second} {spoken(item)}" for first, second, item in cells)
+    return Picture(title, drawing, alt, Table(("first", "second", "estimate"), cells), caption)
 
 
 def scores(

@@ -132,11 +132,18 @@ def keep_folds(run: Run, folds: Sequence[Attributed]) -> None:
             item,
             values=np.concatenate([fold.by_baseline[k].values for fold in folds]),
             bounds=np.concatenate([fold.by_baseline[k].bounds for fold in folds]),
+            interaction=_stacked([fold.by_baseline[k].interaction for fold in folds]),
         )
         for k, item in enumerate(first.by_baseline)
     )
     rows = {name: np.concatenate([getattr(fold, name) for fold in folds]) for name in ("record", "subject", "truth")}
     _save(run.private / "attribution.npz", Attributed(stacked, **rows, examples=()))
+
+
+def _stacked(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    """One below the other; None where a part was not kept."""
+    known = [part for part in parts if part is not None]
+    return np.concatenate(known) if len(known) == len(parts) else None
 
 
 def _lead(people: Cohort, row: int, windows: LeadWindows) -> Signal:
@@ -164,6 +171,8 @@ def _save(path: Path, found: Attributed) -> None:
     arrays |= {"record": found.record, "subject": found.subject, "truth": found.truth}
     for k, item in enumerate(found.by_baseline):
         arrays |= {f"values-{k}": item.values, f"bounds-{k}": item.bounds}
+        if item.interaction is not None:
+            arrays[f"interaction-{k}"] = item.interaction
     for k, (lead, weight, words) in enumerate(found.examples):
         arrays |= {f"lead-{k}": lead.values, f"rate-{k}": np.array(lead.rate), f"weight-{k}": weight}
         arrays |= {f"said-{k}": np.array([lead.channels[0], lead.unit, words])}
@@ -179,8 +188,10 @@ def load_attributed(run: Run) -> Attributed | None:
         return None
     with np.load(path, allow_pickle=False) as file:
         names, baselines = tuple(file["names"].tolist()), file["baselines"].tolist()
+        kept = {k: file[f"interaction-{k}"] for k in range(len(baselines)) if f"interaction-{k}" in file.files}
         parts = [
-            Attribution(file[f"values-{k}"], names, file[f"bounds-{k}"], words) for k, words in enumerate(baselines)
+            Attribution(file[f"values-{k}"], names, file[f"bounds-{k}"], words, kept.get(k))
+            for k, words in enumerate(baselines)
         ]
         shown = []
         for k in range(sum(name.startswith("lead-") for name in file.files)):

@@ -6,10 +6,9 @@ import numpy as np
 
 from stethos.data.target import parse_target
 from stethos.errors import ScoreError
-from stethos.explain.cohort import contrast, contributions, shares, spread
+from stethos.explain.cohort import contrast, contributions, interactions, shares, spread
 from stethos.metrics.subgroup import bands, by_group
 from stethos.report import picture
-from stethos.report.checklist import checklist
 from stethos.report.page import Block, Section
 from stethos.report.table import Cell, Table
 from stethos.study.attribute import Attributed, load_attributed
@@ -19,7 +18,8 @@ from stethos.study.intended import IntendedUse, agreement, coverage, margin, ref
 from stethos.study.labels import LabelPoint, label_table
 from stethos.study.missing import missing_data, missing_table
 from stethos.study.refit import beside, beside_table
-from stethos.study.sensitivity import by_window, cuts, cuts_table
+from stethos.study.reporting import reporting
+from stethos.study.sensitivity import by_window, cuts, cuts_tables
 from stethos.study.validate import area, known, measured, tested
 from stethos.train.run import read_config
 from stethos.types import Estimate, Predictions, Run
@@ -75,7 +75,7 @@ def below(evidence: Evidence) -> Section:
         found = below_threshold(known(evidence.said, split), evidence.threshold, adjust=column)
         blocks.append(found.table(f"Flagged without the event, {split}"))
     if cut and column in evidence.said.facts:
-        blocks.append(cuts_table(cuts(evidence.said, cut, evidence.threshold, column), f"{column} ≥ {cut:g}"))
+        blocks += cuts_tables(cuts(evidence.said, cut, evidence.threshold, column), f"{column} ≥ {cut:.1f}")
     minutes = f"{column}_minutes"
     for split in evidence.splits if minutes in evidence.said.facts else []:
         blocks.append(by_window(known(evidence.said, split), fact=minutes).table(f"By pairing window, {split}"))
@@ -155,6 +155,7 @@ def waves_section(run: Run, show_examples: bool) -> Section | None:
         "absent is replaced by a baseline. They say what the model reads, not what causes the value.",
         *_cohort_forest(found),
         _cohort_table(found),
+        _pairs(found),
         _expected_table(found, read_config(run)["recipe"].get("target", "")),
     ]
     if show_examples:
@@ -197,6 +198,19 @@ def _cohort_table(found: Attributed) -> Table:
     return Table(("wave", "share", "mean, logits", "share, spread"), rows, "Contribution of every wave", note)
 
 
+def _pairs(found: Attributed) -> Block:
+    """What every pair of waves adds beyond the two alone."""
+    first = found.by_baseline[0]
+    if first.interaction is None:
+        return "Interactions of waves were not kept with this run; explain it again to see them."
+    note = (
+        f"Shapley interaction index, mean over recordings, over {first.baseline}: above zero, the two waves together "
+        f"raise the score more than one by one. Hatched: above zero; bold: the interval leaves out zero. The intervals "
+        f"hold for all pairs together (Bonferroni), over subjects."
+    )
+    return picture.pairs("Interaction of waves", first.names, interactions(first, found.subject), "logits", note)
+
+
 def contrasts(found: Attributed) -> dict[str, Estimate]:
     """Difference in mean Shapley value between recordings with and without the event, by wave; none if of one kind."""
     group = np.where(np.isin(found.truth, (0, 1)), found.truth, np.nan)
@@ -207,43 +221,17 @@ def contrasts(found: Attributed) -> dict[str, Estimate]:
 
 
 def wave_numbers(run: Run) -> dict[str, Estimate]:
-    """Shares and differences by wave, by dotted name; none where nothing was explained."""
+    """Shares, differences and interactions by wave, by dotted name; none where nothing was explained."""
     found = load_attributed(run)
     if found is None:
         return {}
-    part = {f"shapley.share.{name}": item for name, item in shares(found.by_baseline[0], found.subject).items()}
-    return part | {f"shapley.difference.{name}": item for name, item in contrasts(found).items()}
-
-
-def reporting(evidence: Evidence, filled: dict[str, str]) -> Section:
-    """The TRIPOD+AI items, those that the run itself answers filled in."""
-    config = read_config(evidence.run)
-    recipe, facts = config["recipe"], evidence.said.facts
-    automatic = {
-        "6a": f"{len(np.unique(facts['site']))} sites." if "site" in facts else "",
-        "7": f"Preparation {recipe.get('prepare', '')}; refused recordings are counted in section 1.",
-        "8a": str(recipe.get("target", "")),
-        "9a": f"One ECG lead ({recipe.get('lead', '')}), nothing else.",
-        "11": "Section on missing data.",
-        "12a": "Cohort flow; the parts are disjoint by subject.",
-        "12c": "Section on training; steps, threshold and recalibration come from the validation part.",
-        "12e": "Sections on discrimination, operating point, calibration and usefulness.",
-        "12g": "Mean logit over usable windows and over seeds.",
-        "13": "No resampling; calibration before and after recalibration.",
-        "15": f"Probability; threshold {evidence.threshold:.3f} (logit).",
-        "18f": "Apache-2.0; version at the head of this page.",
-        "20a": f"Cohort flow; {len(evidence.said)} scored records.",
-        "20b": "Characteristics of the records; section on missing data.",
-        "20c": "Characteristics of the records, by part.",
-        "21": "n and events beside every number.",
-        "22": "Weights, recipe and preparation in the run's folder.",
-        "23a": "Every number with its interval; section on subgroups.",
-        "23b": "By part and by site.",
-        "24": "Section on recalibration on the other cohort.",
-        "27a": "Section on intended use, and error against coverage.",
+    first, subject = found.by_baseline[0], found.subject
+    pairs = interactions(first, subject) if first.interaction is not None else {}
+    return {
+        **{f"shapley.share.{name}": item for name, item in shares(first, subject).items()},
+        **{f"shapley.difference.{name}": item for name, item in contrasts(found).items()},
+        **{f"shapley.interaction.{one}.{other}": item for (one, other), item in pairs.items()},
     }
-    said = {item: words for item, words in automatic.items() if words}
-    return Section("Reporting items", [checklist(filled, said)])
 
 
 def sections(evidence: Evidence, show_examples: bool, filled: dict[str, str]) -> list[Section]:

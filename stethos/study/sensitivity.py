@@ -177,14 +177,23 @@ def cuts(predictions: Predictions, cut: float, threshold: float, fact: str = "po
     return tuple(found)
 
 
-def cuts_table(found: Sequence[Cut], cut: str) -> Table:
-    """One line a split and convention; `cut` is the limit in words, such as "potassium ≥ 6.0"."""
-    rows: list[list[Cell]] = []
+def cuts_tables(found: Sequence[Cut], cut: str) -> tuple[Table, Table]:
+    """Discrimination, then the operating point; one line a split and convention.
+
+    Args:
+        found: From `cuts`.
+        cut: The limit in words, such as "potassium ≥ 6.0".
+    """
+    counted: list[list[Cell]] = []
+    decided: list[list[Cell]] = []
     for item in found:
-        point = item.point
+        point, way = item.point, [item.split, CONVENTIONS[item.between]]
+        counted.append([*way, item.records, item.events, item.moved, item.auroc])
         shares = [point.sensitivity, point.specificity, point.npv, point.trivial_npv] if point else [None] * 4
-        rows.append([item.split, CONVENTIONS[item.between], item.records, item.events, item.moved, item.auroc, *shares])
-    columns = ("part", "records between the limits", "records", "with the event", "between", "AUROC", "sensitivity",
-               "specificity", "NPV", "NPV, trivial")  # fmt: skip
-    note = "The same scores and the same operating point; only the truth is that of the higher limit."
-    return Table(columns, rows, f"Against {cut}", note)
+        decided.append([*way, *shares])
+    way = ["part", "records between the limits"]
+    note = "The same scores; only the truth is that of the higher limit. Between: records between the two limits."
+    first = Table([*way, "records", "with the event", "between", "AUROC"], counted, f"Against {cut}", note)
+    columns = [*way, "sensitivity", "specificity", "NPV", "NPV, trivial"]
+    note = "The operating point is that of the lower limit. NPV, trivial: what calling everybody negative gives."
+    return first, Table(columns, decided, f"Against {cut}, at the operating point", note)
