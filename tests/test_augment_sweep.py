@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from scipy.signal import welch
 from torch import Tensor
 
-from stethos.augment import draws, frequency, mix, time
+from stethos.augment import draws, frequency, mix, spectrum, time, transformed
 
 B, C, T = 6, 2, 400
+BAND = spectrum.Band(torch.tensor([500.0, 5000.0]))  # for signals read as two bands of a spectrogram
 
 
 class Case(NamedTuple):
@@ -31,7 +33,16 @@ CASES = {
     "add_noise": Case(lambda x, u, s: time.add_noise(x, u.view_as(x), s), 0.3, C * T),
     "wander": Case(time.wander, 0.4, 9),
     "band_drop": Case(frequency.band_drop, 0.3),
+    "band_stop": Case(lambda x, u, s: frequency.band_stop(x, 100, 100 + s, rate=400), 50),
     "mixup": Case(lambda x, u, s: mix.mixup(x, x.flip(-1), mix.beta(u, s)), 0.4),
+    "band_gain": Case(lambda x, u, s: spectrum.band_gain(x, u, BAND, s), 12, 2),
+    "band_noise": Case(lambda x, u, s: spectrum.band_noise(x, u[:, :2], u[:, 2:].view_as(x), BAND, s), 2, 2 + C * T),
+    "band_replace": Case(lambda x, u, s: spectrum.band_replace(x, u, x.flip(-1), BAND, s), 0.5, 2),
+    "log_mixup": Case(lambda x, u, s: spectrum.log_mixup(x, u, x.flip(-1), s), 0.4),
+    "random_resize_crop": Case(spectrum.random_resize_crop, 1, 4),
+    "pitch": Case(lambda x, u, s: transformed.pitch(x, s), 2),
+    "tempo": Case(lambda x, u, s: transformed.tempo(x, 1 + s), 0.25),
+    "transformed": Case(lambda x, u, s: transformed.transformed(x, (u[:, 0] * s).long()), len(transformed.COPIES)),
 }
 sweep = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
@@ -47,11 +58,11 @@ def numbers(case: Case, rows: Tensor) -> Tensor:
 def test_no_augmentation_is_left_out_of_the_sweep():
     public = {
         name
-        for module in (time, frequency, mix)
+        for module in (time, frequency, mix, spectrum, transformed)
         for name, value in vars(module).items()
         if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_")
     }
-    assert public - {"beta", "partners"} == CASES.keys()
+    assert public - {"beta", "partners", "segments"} == CASES.keys()  # weights, places, and another shape
 
 
 @sweep
@@ -166,6 +177,16 @@ def test_a_dropped_band_takes_the_tone_inside_it_and_leaves_the_tone_outside():
     top, bottom = torch.tensor([[1 - 2**-24]]), torch.tensor([[0.0]])
     assert torch.allclose(frequency.band_drop(low + high, top, 0.5), low, atol=1e-9)
     assert torch.allclose(frequency.band_drop(low + high, bottom, 0.5), high, atol=1e-9)
+
+
+def test_a_stopped_band_loses_forty_decibels_and_the_rest_keeps_its_own():
+    noise = torch.randn(1, 1, 160_000, generator=torch.Generator().manual_seed(0))
+    hertz, before = welch(noise[0, 0].numpy(), 16000, nperseg=2048)
+    _, after = welch(frequency.band_stop(noise, 1000, 2000, rate=16000)[0, 0].numpy(), 16000, nperseg=2048)
+    change = 10 * np.log10(after / before)
+    margin = 3 * 16000 / 2048  # beside the edges the window of the measurement looks into both
+    assert change[(hertz > 1000 + margin) & (hertz < 2000 - margin)].max() < -40
+    assert np.abs(change[(hertz < 1000 - margin) | (hertz > 2000 + margin)]).max() < 0.1
 
 
 @pytest.mark.parametrize("samples", [100, 101])

@@ -8,5 +8,6 @@ one process with the whole; a draw that is a hash of who the row is does not car
     u = draws.uniform(seed, step, rows, 1, stream=0)     # (B, 1)
     x = shift(x, u, most=250)
 
-Give every augmentation of a step its own stream. Every strength has a zero that returns the input.
+Give every augmentation of a step its own stream. Every strength has a zero that returns the input. `spectrum` is
+for log-mel spectrograms `(B, bands, frames)`; `transformed` has no chance in it, and makes classes.
 """
