@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 
 def inspect(files: list[Path], *, rate: float | None = None, unit: str | None = None) -> Iterator[str]:
-    """What recordings hold: format, rate, leads, unit, duration, gaps, quality.
+    """What recordings hold: format, rate, leads, unit, duration, gaps, quality; of a sound channels and level.
 
     Args:
         files: Recordings.
@@ -64,7 +64,7 @@ def compare(runs: list[Path]) -> Any:
 
 
 def show(folder: Path, *, workers: int = 2) -> Any:
-    """Counts, subjects, rates, leads, prevalences, missingness, and unreadable files with reasons.
+    """Counts, subjects, rates, leads or machines, prevalences, missingness, and unreadable files with reasons.
 
     Args:
         folder: Holds cohort.csv or cohort.parquet.
@@ -77,13 +77,14 @@ def show(folder: Path, *, workers: int = 2) -> Any:
 
 
 def import_(
-    layout: Literal["ptbxl", "cinc2017", "mimic-ecg", "folder"],
+    layout: Literal["ptbxl", "cinc2017", "mimic-ecg", "folder", "dcase", "sounds"],
     source: Path,
     *,
     out: Path,
     table: Path | None = None,
     rate: float | None = None,
     unit: str | None = None,
+    year: int | None = None,
 ) -> Any:
     """Write a cohort.csv for a known data set, or for any folder of recordings; nothing is copied.
 
@@ -91,12 +92,18 @@ def import_(
         layout: How the source is laid out.
         source: Folder of the data set.
         out: Folder for the cohort.csv.
-        table: folder: a CSV with the column path and what is known of each; mimic-ecg: the patients.csv.
+        table: folder: a CSV with the column path and what is known of each; mimic-ecg: the patients.csv; dcase:
+            the folder of the ground truth.
         rate: folder: sampling rate in Hz, for files that do not state it.
         unit: folder: unit, such as mV, for files that do not state it.
+        year: dcase: of the challenge, where no name tells it.
     """
-    from stethos.data import importers
+    from stethos.data import importers, sounds
 
+    if layout == "dcase":
+        return sounds.import_dcase(source, out, table, year)
+    if layout == "sounds":
+        return sounds.import_sounds(source, out)
     if layout == "folder":
         return importers.import_folder(source, out, table, rate, unit)
     if layout == "mimic-ecg":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,17 +26,19 @@ class ImportResult:
         table: The `cohort.csv`.
         rows: Recordings in it.
         skipped: (path, reason) of every recording left out.
+        notes: What a person should know of how the table came about, a sentence each.
     """
 
     table: Path
     rows: int
     skipped: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
         """The result as text, reasons counted."""
         reasons = Counter(reason for _, reason in self.skipped)
         left_out = [f"  left out: {count}: {reason}" for reason, count in reasons.most_common()]
-        return [f"{self.table}: {self.rows} recordings", *left_out]
+        return [f"{self.table}: {self.rows} recordings", *(f"  {note}" for note in self.notes), *left_out]
 
 
 def read_cells(path: Path) -> list[dict[str, str | None]]:
@@ -60,7 +62,11 @@ def number(cell: str | None) -> float | None:
 
 
 def write_listing(
-    source: Path, out: Path, rows: Iterable[Cells], skipped: Iterable[tuple[str, str]] = ()
+    source: Path,
+    out: Path,
+    rows: Iterable[Cells],
+    skipped: Iterable[tuple[str, str]] = (),
+    keep: Collection[str] = (),
 ) -> ImportResult:
     """Write `out/cohort.csv` with the rows whose recording is there.
 
@@ -69,6 +75,7 @@ def write_listing(
         out: A folder, made if missing.
         rows: Column → cell.
         skipped: (path, reason) of what was left out before.
+        keep: Columns that are written even if no cell is filled.
 
     Raises:
         CohortError: No recording is there.
@@ -87,16 +94,14 @@ def write_listing(
             f"{source}: needs at least one readable recording; {len(left_out)} were left out "
             f"({', '.join(sorted({reason for _, reason in left_out})[:3]) or 'the folder is empty'})"
         )
-    write_atomic(out / "cohort.csv", _csv(present).encode())
+    write_atomic(out / "cohort.csv", _csv(present, {"path", *keep}).encode())
     return ImportResult(out / "cohort.csv", len(present), tuple(left_out))
 
 
-def _csv(rows: list[dict[str, object]]) -> str:
+def _csv(rows: list[dict[str, object]], keep: Collection[str]) -> str:
     names = list(dict.fromkeys(name for row in rows for name in row))
     columns = [pl.Series(name, [_spelt(row.get(name)) for row in rows], dtype=pl.String) for name in names]
-    return pl.DataFrame(
-        [column for column in columns if column.name == "path" or column.is_not_null().any()]
-    ).write_csv()
+    return pl.DataFrame([column for column in columns if column.name in keep or column.is_not_null().any()]).write_csv()
 
 
 def _spelt(cell: object) -> str | None:

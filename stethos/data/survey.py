@@ -1,18 +1,20 @@
-"""What is in a cohort: counts, rates, leads, prevalences, what is missing, and what cannot be read."""
+"""What is in a cohort: counts, rates, leads or machines, prevalences, what is missing, and what cannot be read."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from stethos.data.cohort import NOT_FACTS
+from stethos.data.columns import cell
 from stethos.data.parallel import Progress, each_record
 from stethos.types import Cohort, Record
 
 _IDENTITY = ("id", "path", "subject")
+_ATTRIBUTE = "attr_"  # one operating condition of a machine
 _LINES = 12
 
 
@@ -35,6 +37,8 @@ class Survey:
         shifted: Whether dates are shifted per subject.
         origin: Where the records come from.
         terms: Licence and site rules.
+        sounds: Of a cohort of machine sounds, "machines", "sections", "splits" and "domains", each name →
+            records; empty for anything else.
     """
 
     records: int
@@ -51,6 +55,7 @@ class Survey:
     shifted: bool
     origin: str
     terms: str
+    sounds: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
         """The survey as text."""
@@ -59,6 +64,10 @@ class Survey:
     def _about(self) -> list[str]:
         dates = " to ".join(day[:10] for day in self.span) or "unknown"
         note = " (shifted per subject: earlier and later mean nothing between subjects)" if self.shifted else ""
+        if self.sounds:
+            counted = [f"{what}: {_counted(counts)}" for what, counts in self.sounds.items() if counts]
+            about = f"{self.records} sounds of {self.subjects} sources, {self.origin}"
+            return [about, *counted, f"terms: {self.terms or 'not stated'}"]
         return [
             f"{self.records} records of {self.subjects} subjects, {self.origin}",
             f"sites: {_counted(self.sites)}",
@@ -71,10 +80,14 @@ class Survey:
         if len(known) == 0:
             return ["no record can be read"]
         low, middle, high = np.quantile(known, (0, 0.5, 1))
+        if self.sounds:
+            shape = [f"channels: {_counted({_width(names): n for names, n in self.leads.items()})}"]
+        else:
+            leads = {" ".join(names): n for names, n in self.leads.items()}
+            shape = [f"leads: {_counted(leads)}", f"units: {_counted(self.units)}"]
         return [
             f"rates: {_counted({f'{rate:g} Hz': n for rate, n in self.rates.items()})}",
-            f"leads: {_counted({' '.join(names): n for names, n in self.leads.items()})}",
-            f"units: {_counted(self.units)}",
+            *shape,
             f"durations: median {middle:.1f} s ({low:.1f} to {high:.1f} s)",
         ]
 
@@ -130,6 +143,7 @@ def survey(cohort: Cohort, workers: int | None = None, progress: Progress | None
         shifted=bool(np.any(cohort.rows["shifted"] == 1)) if "shifted" in cohort.rows else False,
         origin=cohort.origin,
         terms=cohort.terms,
+        sounds=_sounds(cohort),
     )
 
 
@@ -148,10 +162,37 @@ def _span(cohort: Cohort) -> tuple[str, ...]:
     return (str(known.min()), str(known.max())) if len(known) else ()
 
 
+def _sounds(cohort: Cohort) -> dict[str, dict[str, int]]:
+    """How many sounds there are of each machine, section, split and domain; nothing where there are no machines."""
+    if "machine" not in cohort.rows:
+        return {}
+    machine, section, split, domain = (_words(cohort, name) for name in ("machine", "section", "split", "domain"))
+    sections = [f"{first}/{second}" for first, second in zip(machine, section, strict=True)]
+    divided = ["to be divided" if item == "" else item for item in split]
+    return {
+        "machines": _most_common(machine),
+        "sections": _most_common(sections),
+        "splits": _most_common(divided),
+        "domains": _most_common(item for item in domain if item),
+    }
+
+
+def _words(cohort: Cohort, name: str) -> list[str]:
+    """A text column, "" where unknown or absent."""
+    column = cohort.rows.get(name, np.full(len(cohort), None, dtype=object))
+    values = (cell(column, row) for row in range(len(cohort)))
+    return ["" if value is None else str(value) for value in values]
+
+
+def _width(names: tuple[str, ...]) -> str:
+    """How many channels, in the words of sound."""
+    return {1: "mono", 2: "stereo"}.get(len(names), f"{len(names)} channels")
+
+
 def _prevalences(cohort: Cohort) -> dict[str, tuple[int, int]]:
     shares = {}
     for name, column in cohort.rows.items():
-        if name in NOT_FACTS or column.dtype.kind != "f":
+        if name in NOT_FACTS or name.startswith(_ATTRIBUTE) or column.dtype.kind != "f":
             continue
         known = column[~np.isnan(column)]
         if len(known) and np.isin(known, (0, 1)).all():
@@ -161,6 +202,8 @@ def _prevalences(cohort: Cohort) -> dict[str, tuple[int, int]]:
 
 def _missing(cohort: Cohort) -> dict[str, int]:
     gaps = {name: _unknown(column) for name, column in cohort.rows.items() if name not in _IDENTITY}
+    if "machine" in cohort.rows:  # a column that no machine fills, or one condition of some, is no gap
+        gaps = {name: gap for name, gap in gaps.items() if gap < len(cohort) and not name.startswith(_ATTRIBUTE)}
     return {name: gap for name, gap in gaps.items() if gap}
 
 

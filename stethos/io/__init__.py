@@ -73,6 +73,10 @@ def _opened(kind: Format, path: Path, *, rate: float | None, unit: str | None, k
             from stethos.io.clinical import read_dicom_waveform
 
             return read_dicom_waveform(path, unit=unit, keep_identity=keep_identity)
+        case "sound":
+            from stethos.io.sound import read_sound
+
+            return read_sound(path)
         case _:
             return _plain(kind, path, rate, unit)
 
@@ -100,7 +104,7 @@ def _refuse_contradiction(record: Record, path: Path, rate: float | None, unit: 
 
 
 def inspect(path: str | Path, *, rate: float | None = None, unit: str | None = None) -> Inspection:
-    """What a recording holds: format, rates, channels, units, durations, gaps and quality.
+    """What a recording holds: format, rates, channels, units, durations, gaps and quality; of a sound its level.
 
     Args:
         path: As for `read`.

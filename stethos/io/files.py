@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import errno
 import os
 import uuid
@@ -42,6 +43,18 @@ def decoded(data: bytes) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         return data.decode("cp1252", "replace")
+
+
+def read_rows(path: Path) -> list[list[str]]:
+    """The rows of a CSV as cells; empty lines are left out.
+
+    Raises:
+        FormatError: There is no such file, it cannot be opened, or it is no CSV.
+    """
+    try:
+        return [cells for cells in csv.reader(read_text(path).splitlines()) if any(cells)]
+    except csv.Error as error:
+        raise FormatError(f"{path}: cannot be read as CSV ({error}); export it again") from error
 
 
 def write_atomic(path: Path, data: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from itertools import groupby
@@ -54,6 +55,23 @@ class Gaps:
 
 
 @dataclass(frozen=True)
+class Level:
+    """How loud one channel of a sound is; full scale is the largest number that the file's coding holds.
+
+    Args:
+        channel: Its name.
+        decibels: Root mean square in dB of full scale; None for silence.
+        peak: Largest magnitude in dB of full scale; None for silence.
+        clipped: Share of the samples that stand at full scale.
+    """
+
+    channel: str
+    decibels: float | None
+    peak: float | None
+    clipped: float
+
+
+@dataclass(frozen=True)
 class Inspection:
     """What a file holds; prints as lines for a person.
 
@@ -65,6 +83,8 @@ class Inspection:
         when: Start of the recording.
         origin: "real" unless the file says otherwise.
         quality: Windows of the first ECG lead; empty where there is none.
+        levels: One entry per channel of a sound; empty for anything else.
+        encoding: How the samples of a sound are stored, such as "PCM_16"; empty for anything else.
     """
 
     path: Path
@@ -74,13 +94,17 @@ class Inspection:
     when: datetime | None
     origin: str
     quality: tuple[Window, ...]
+    levels: tuple[Level, ...] = ()
+    encoding: str = ""
 
     def lines(self) -> list[str]:
         """One line a fact."""
         lines = [f"{self.path}: {self.format}, {self.origin}, start {self.when or 'not stated'}"]
         for each in self.signals:
             size = f"{each.samples} samples, {each.duration:.3f} s"
-            lines.append(f"  {', '.join(each.channels)}: {each.rate:g} Hz, {each.unit}, {size}")
+            coding = self.encoding or each.unit
+            lines.append(f"  {', '.join(each.channels)}: {each.rate:g} Hz, {coding}, {size}")
+        lines += [f"  {level.channel}: {_loudness(level)}" for level in self.levels]
         lines += [f"  {gap.channel}: {gap.seconds:.3f} s missing in {gap.runs} gaps" for gap in self.gaps]
         for said, group in groupby(self.quality, key=_verdict):
             windows = list(group)
@@ -100,6 +124,13 @@ def _verdict(window: Window) -> str:
     return (window.reason or "good") + (", inverted" if window.inverted else "")
 
 
+def _loudness(level: Level) -> str:
+    """What is said of a channel's level."""
+    if level.decibels is None:
+        return "silent"
+    return f"{level.decibels:.1f} dBFS, peak {level.peak:.1f} dBFS, {100 * level.clipped:.3f} % at full scale"
+
+
 def inspection_of(path: Path, kind: str, record: Record) -> Inspection:
     """What is to be said of a record that was read from a path."""
     signals = tuple(
@@ -107,7 +138,27 @@ def inspection_of(path: Path, kind: str, record: Record) -> Inspection:
         for signal in record.signals
     )
     gaps = tuple(gap for signal in record.signals for gap in _gaps(signal))
+    if kind == "sound":
+        encoding = str(record.facts["encoding"])
+        levels = tuple(level for signal in record.signals for level in _levels(signal, encoding))
+        return Inspection(path, kind, signals, gaps, record.when, record.origin, (), levels, encoding)
     return Inspection(path, kind, signals, gaps, record.when, record.origin, _quality(record))
+
+
+def _levels(signal: Signal, encoding: str) -> list[Level]:
+    """The level of each channel; a full-scale square wave has 0 dB, a full-scale sine −3.01 dB."""
+    bits = re.search(r"(?:8|16|24)$", encoding)
+    largest = 1 - 2.0 ** (1 - int(bits[0]) if bits else -15)  # 32767 of 32768; below it is minus full scale
+    magnitude = np.abs(signal.values.astype(np.float64))  # (C, T)
+    mean = np.sqrt(np.mean(magnitude**2, axis=1))
+    clipped = np.mean(magnitude >= largest, axis=1)
+    sizes = zip(signal.channels, mean, magnitude.max(axis=1), clipped, strict=True)
+    return [Level(name, _decibels(rms), _decibels(peak), float(share)) for name, rms, peak, share in sizes]
+
+
+def _decibels(magnitude: float) -> float | None:
+    """A magnitude in dB of full scale; None for nothing."""
+    return round(float(20 * np.log10(magnitude)), 2) + 0.0 if magnitude > 0 else None  # no minus zero
 
 
 def _gaps(signal: Signal) -> list[Gaps]:

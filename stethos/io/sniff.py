@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Literal
 
 from stethos.errors import FormatError
+from stethos.io.container import container_of
 from stethos.io.files import decoded
 from stethos.io.header import header_of, looks_like_header
 from stethos.io.wearable import looks_like_watch
 
-Format = Literal["wfdb", "watch", "table", "parquet", "arrays", "edf", "clinical", "dicom"]
+Format = Literal["wfdb", "watch", "table", "parquet", "arrays", "edf", "clinical", "dicom", "sound"]
 
 KNOWN = (
     "WFDB, EDF/EDF+/BDF, CSV, TSV, NPZ, NPY, MATLAB 5, Parquet, Apple Watch CSV, GE MUSE XML, HL7 aECG, "
-    "Philips XML, SCP-ECG, DICOM waveform"
+    "Philips XML, SCP-ECG, DICOM waveform, WAV, FLAC, OGG, AIFF"
 )
 _ROOTS = {
     "restingecg": "clinical",
@@ -52,6 +53,8 @@ def format_of(path: Path) -> Format:
 
 def _binary(path: Path, start: bytes) -> Format | None:
     """The format that a file's first bytes announce."""
+    if container_of(start):
+        return "sound"
     if start.startswith(b"PAR1"):
         return "parquet"
     if start.startswith((b"\x93NUMPY", b"MATLAB 5.0")) or _is_matlab_4(start):
