@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import TYPE_CHECKING, Concatenate, ParamSpec
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 from stethos.report import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 P = ParamSpec("P")
 
@@ -41,3 +42,12 @@ def legend_below(ax: Axes) -> None:
 
     under = ScaledTranslation(0, -13 / style.INCH, ax.figure.dpi_scale_trans)  # 13 mm: ticks and axis label
     ax.legend(loc="upper left", bbox_to_anchor=(0, 0), bbox_transform=ax.transAxes + under, borderaxespad=0)
+
+
+def legend_shared(figure: Figure, panels: Sequence[Axes]) -> None:
+    """One legend under all panels, of whatever any of them shows."""
+    shown = [pair for ax in panels for pair in zip(*ax.get_legend_handles_labels(), strict=True)]
+    first = {label: handle for handle, label in reversed(shown)}
+    order = list(dict.fromkeys(label for _, label in shown))
+    look: dict[str, Any] = {"loc": "outside lower left", "ncols": 3, "fontsize": style.SMALL, "frameon": False}
+    figure.legend([first[label] for label in order], order, handlelength=3.4, **look)

@@ -104,6 +104,16 @@ def canvas(width: float = NARROW, height: float = 80.0) -> tuple[Figure, Axes]:
         return figure, figure.add_subplot()
 
 
+def panels(rows: int, columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """A figure with several panels, from the upper left row by row, of the given size in millimetres."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context(SETTINGS):
+        figure = Figure(figsize=(width / INCH, height / INCH), layout="constrained")
+        return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
+
+
 def sheet(width: float, height: float) -> tuple[Figure, Axes]:
     """A figure whose panel is the whole sheet and with data units of millimetres from its lower left."""
     from matplotlib import rc_context

@@ -60,7 +60,8 @@ def _drawn(figure: Figure) -> str:
 
 def _apart(tag: str, key: str) -> str:
     """One tag with its ids and references made the figure's own, and the font left to the page."""
-    tag = re.sub(r' id="([^"]*)"', rf' id="{key}-\1"', tag)
+    own = "" if tag.startswith("<image") else rf' id="{key}-\1"'  # two images alike share an id, which nothing needs
+    tag = re.sub(r' id="([^"]*)"', own, tag)
     tag = re.sub(r'(?:xlink:)?href="#', f'href="#{key}-', tag)
     tag = tag.replace("url(#", f"url(#{key}-")
     return re.sub(r"font-family: [^;\"]*;? ?", "", tag)
