@@ -182,6 +182,17 @@ def test_what_is_left_out_is_counted_by_its_reason(dcase2020: Path, tmp_path: Pa
     assert "  left out: 2: not a sound" in result.lines()
 
 
+def test_copies_that_were_renamed_by_a_merged_list_do_not_count_twice(tmp_path: Path):
+    fan = tmp_path / "in" / "eval_data" / "fan"
+    sound(fan / "test_rename" / "section_03_source_test_anomaly_0000.wav")
+    import_dcase(tmp_path / "in", tmp_path / "out")
+    assert column(open_cohort(tmp_path / "out"), "machine") == ["fan"]
+    sound(fan / "test" / "section_03_0000.wav")
+    result = import_dcase(tmp_path / "in", tmp_path / "out")
+    assert column(open_cohort(tmp_path / "out"), "id") == ["eval_data/fan/test/section_03_0000"]
+    assert [reason for _, reason in result.skipped] == ["a copy of a clip in test, renamed by a merged list"]
+
+
 def test_a_source_or_ground_truth_that_holds_nothing_is_refused(dcase2020: Path, tmp_path: Path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(CohortError, match="at least one readable recording"):

@@ -23,7 +23,7 @@ from pathlib import Path
 from stethos.data.layout import places
 from stethos.data.listing import Cells, ImportResult, write_listing
 from stethos.errors import CohortError, FormatError
-from stethos.io.dcase import Clip, attributes_text, parse_name
+from stethos.io.dcase import RENAMED, Clip, attributes_text, parse_name
 from stethos.io.groundtruth import Lists, is_list, read_lists
 from stethos.io.sound import SoundHeader, sound_header
 
@@ -77,6 +77,10 @@ def _parsed(source: Path, found: _Found) -> list[Clip]:
     """The clips among the sounds; what has another name joins what was left out."""
     clips = []
     for path in found.headers:
+        if path.parent.name == RENAMED and path.parent.with_name("test").is_dir():
+            reason = "a copy of a clip in test, renamed by a merged list"
+            found.skipped.append((path.relative_to(source).as_posix(), reason))
+            continue
         try:
             clips.append(parse_name(path))
         except FormatError:
