@@ -36,7 +36,10 @@ def pictures(machines, name):
     """One of each, with some names replaced."""
     found = {machine: {name: SURE, "baseline": UNSURE} for machine in machines}
     threshold = np.linspace(0, 5, 20)
-    pairs = [(clip(31.4, 1, name, (0, 8000, 0, 2)), clip(0.1, 0, name)), (clip(-2, 0, "fan", (0, 500, 1, 2)), None)]
+    pairs = [
+        (clip(31.4, 1, name, (0, 8000, 0, 2)), clip(-1234.5, 0, "pump")),
+        (clip(-2, 0, "fan", (0, 500, 1, 2)), None),
+    ]
     return [
         sound_picture.spectrogram("Spectrogram", LEVELS, 2.0, CENTRES, (1000, 2000, 0.5, 1)),
         sound_picture.clips("Clips", pairs, CENTRES),

@@ -110,6 +110,16 @@ def test_a_pair_names_the_machine_of_a_normal_clip_from_elsewhere():
     assert right.get_title("left") == "nearest normal · fan/id_02 · score 1"
 
 
+def test_a_long_name_does_not_cut_the_score():
+    _, left, right = both()
+    long = Clip(LEVELS, 2.0, -1234.5, 1, "a conveyor of the second hall", "section_00")
+    spectrogram.pair(left, right, clip(), long, CENTRES)
+    assert right.get_title("left") == "nearest normal · a conveyor of the sec… · score −1.23e+03"
+    spectrogram.pair(left, right, long, None, CENTRES)
+    assert left.get_title("left") == "a conveyor of the sec… · anomaly · score −1.23e+03"
+    assert long.words.startswith("a conveyor of the second hall/section_00 · anomaly")
+
+
 def test_what_is_not_there_is_said():
     _, left, right = both()
     spectrogram.pair(left, right, clip(), None, CENTRES)

@@ -23,7 +23,7 @@ COLOURS = "cividis"
 KILOHERTZ = np.array([0, 0.25, 0.5, 1, 2, 4, 8, 16])
 CLOSEST = 3.6  # mm between two ticks
 NAME = 6.0  # mm, the name of a region and what is around it
-TITLE = 44  # letters over a panel of half the page
+SOURCE = 22  # letters of machine and section over a panel: truth and score are never cut
 TRUTHS = {0.0: "normal", 1.0: "anomaly"}
 
 Box = tuple[float, float, float, float]
@@ -63,9 +63,14 @@ class Clip:
         return f"score {self.score:.3g}".replace("-", "−")
 
     @property
+    def told(self) -> str:
+        """The truth in words."""
+        return TRUTHS.get(self.truth, "unknown")
+
+    @property
     def words(self) -> str:
         """Machine, section, truth and score."""
-        return f"{self.source} · {TRUTHS.get(self.truth, 'unknown')} · {self.scored}"
+        return f"{self.source} · {self.told} · {self.scored}"
 
 
 @styled
@@ -114,12 +119,13 @@ def pair(ax: Axes, right: Axes, clip: Clip, nearest: Clip | None, centres: np.nd
         FormatError: There is not one middle for each band.
     """
     all_db = np.concatenate([item.mel_db.ravel() for item in (clip, nearest) if item is not None])
-    for panel, item, words in ((ax, clip, clip.words), (right, nearest, _beside(clip, nearest))):
+    over = f"{shortened(clip.source, SOURCE)} · {clip.told} · {clip.scored}"
+    for panel, item, words in ((ax, clip, over), (right, nearest, _beside(clip, nearest))):
         if item is None or not np.isfinite(item.mel_db).any():
             say(panel, "no clip to show")
             continue
         _shown(panel, item.mel_db, item.seconds, centres, loudness(all_db))
-        panel.set_title(shortened(words, TITLE), loc="left", fontsize=style.SMALL)
+        panel.set_title(words, loc="left", fontsize=style.SMALL)
         if item.region is not None:
             _outlined(panel, item.region, centres)
     right.set_ylabel("")
@@ -143,7 +149,7 @@ def _beside(clip: Clip, nearest: Clip | None) -> str:
     """Title of the normal clip; machine and section only where they are not those of the clip."""
     if nearest is None:
         return ""
-    source = "" if nearest.source == clip.source else f"{nearest.source} · "
+    source = "" if nearest.source == clip.source else f"{shortened(nearest.source, SOURCE)} · "
     return f"nearest normal · {source}{nearest.scored}"
 
 
