@@ -164,6 +164,7 @@ def _tools(app: Any) -> None:
         cohort.command(command, name=name)
     synth = App(name="synth", help="Simulated worlds with a known truth.")
     synth.command(tools.hospital)
+    synth.command(tools.factory)
     app.command(cohort)
     app.command(synth)
     for name, headline in headlines().items():

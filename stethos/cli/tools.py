@@ -183,4 +183,40 @@ def hospital(*, out: Path, patients: int = 2000, seed: int = 0) -> str:
     return f"{out}: {patients} simulated patients"
 
 
+def factory(
+    *,
+    out: Path,
+    train: int = 100,
+    test: int = 50,
+    sections: int = 3,
+    machines: tuple[str, ...] = (),
+    seconds: float = 10.0,
+    layout: Literal[2020, 2022] = 2020,
+    seed: int = 0,
+    workers: int | None = None,
+) -> str:
+    """Write a simulated factory: sounds of machines (WAV) in the folders of DCASE Task 2, and a cohort.csv.
+
+    Args:
+        out: Folder; what is there already is not written again.
+        train: Normal training clips of each section.
+        test: Test clips of each section; half are anomalous.
+        sections: Identities of each machine type, 1 to 7.
+        machines: Types, any of fan, pump, gearbox, bearing, valve, slider; all where not given.
+        seconds: Length of a clip.
+        layout: Year of the challenge: 2020 (identities), or 2022 (source and target domain).
+        seed: Of everything that is drawn.
+        workers: Processes; as many as suit the machine where not given.
+    """
+    from stethos.data.factory import write_factory
+    from stethos.study.progress import bar
+    from stethos.synth.anatomy import MACHINES
+    from stethos.synth.plan import Plan
+
+    plan = Plan(machines or MACHINES, sections, train, test, seconds, layout)
+    with bar("simulating") as progress:
+        write_factory(out, plan, seed, progress=progress, workers=workers)
+    return f"{out}: {len(plan.machines) * sections * (train + test)} simulated clips"
+
+
 COHORT: dict[str, Callable[..., Any]] = {"show": show, "import": import_, "join": join, "audit": audit}

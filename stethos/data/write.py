@@ -44,7 +44,7 @@ def write_cohort(cohort: Cohort, folder: Path, progress: Progress | None = None)
     folder = Path(folder)
     paths = _paths(cohort)
     plain = cohort.with_columns(path=np.array(paths, dtype=object))
-    _claim(folder / "written.json", {"table": hashlib.sha256(_csv(plain, folder)).hexdigest()})
+    claim(folder / "written.json", {"table": hashlib.sha256(_csv(plain, folder)).hexdigest()})
     reports = cohort.rows.get("report", np.full(len(cohort), None, dtype=object)).copy()
     for row, path in enumerate(paths):
         if not (folder / path).exists():
@@ -111,21 +111,30 @@ def write_hospital(
         FormatError: The disk is full.
     """
     folder, world = Path(folder), world or hospital_world()
-    about = {"patients": patients, "seed": seed, "world": world.name, "constants": _digest(world)}
-    _claim(folder / "hospital.json", about)
+    about = {"patients": patients, "seed": seed, "world": world.name, "constants": digest(world)}
+    claim(folder / "hospital.json", about)
     if not (folder / "meds" / "metadata" / "dataset.json").exists():
         write_meds(folder / "meds", events(visits(patients, seed, world), seed), name="simulated hospital")
     return write_cohort(hospital(patients, seed, world), folder, progress)
 
 
-def _digest(world: World) -> str:
-    """What tells two worlds apart, in short."""
+def digest(world: World) -> str:
+    """What tells two worlds apart: a hash of their constants and effects."""
     parts = [dict(world.constants), sorted(world.acts_on), world.linked, world.noise]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _claim(note: Path, about: dict) -> None:
-    """Note what a folder is to hold; refuse one that holds something else."""
+def claim(note: Path, about: dict) -> None:
+    """Note what a folder is to hold.
+
+    Args:
+        note: File in the folder that holds the note.
+        about: What tells this cohort from others.
+
+    Raises:
+        CohortError: The folder holds something else.
+        FormatError: The note cannot be written.
+    """
     said = json.dumps(about, sort_keys=True)
     if note.exists() and note.read_text("utf8") != said:
         raise CohortError(f"{note.parent}: another cohort was written here; delete the folder or choose another")

@@ -1,6 +1,7 @@
 """Worlds with known truth: a seed becomes records.
 
     World + seed → visits (latent) → ecg, chart → Cohort
+    World + seed + Plan → latents → machine sounds → Cohort
 
 Nothing here reads a label back out of a waveform, and every number is synthetic.
 """
@@ -13,11 +14,31 @@ from functools import partial
 import numpy as np
 
 from stethos.synth.ecg import ecg
+from stethos.synth.faults import plant
+from stethos.synth.machine import factory
 from stethos.synth.patient import visits
+from stethos.synth.plan import Plan, factory_world, latents, null_factory_world, only_faults_world
 from stethos.synth.world import World, hospital_world, knock_out_world, null_world, quiet
 from stethos.types import Cohort, Record
 
-__all__ = ["World", "ecg", "hospital", "hospital_world", "knock_out_world", "null_world", "quiet", "truth", "visits"]
+__all__ = [
+    "Plan",
+    "World",
+    "ecg",
+    "factory",
+    "factory_world",
+    "hospital",
+    "hospital_world",
+    "knock_out_world",
+    "latents",
+    "null_factory_world",
+    "null_world",
+    "only_faults_world",
+    "plant",
+    "quiet",
+    "truth",
+    "visits",
+]
 
 _LATENT = (
     *("p_amplitude", "pr_ms", "q_amplitude", "r_amplitude", "s_amplitude", "qrs_ms", "st_level"),

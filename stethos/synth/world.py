@@ -32,10 +32,13 @@ class World:
     Args:
         name: How reports call it.
         constants: "section.entry" → value; units and sources stand in the data file.
-        acts_on: What potassium changes: any of "T", "QRS", "P" (P wave and PR interval) and "rate".
+        acts_on: In a hospital what potassium changes: any of "T", "QRS", "P" (P wave and PR interval) and "rate".
+            In a factory the faults that are heard.
         linked: Whether potassium follows from the patient's own disease, drugs and site. Where it does not,
             it is drawn for another patient, so that it is unrelated to all that is seen but through `acts_on`.
-        noise: Multiplies all that a recording adds: wander, mains, muscle, movement, steps; 0 for none.
+            Means nothing in a factory.
+        noise: Multiplies all that a recording adds: wander, mains, muscle, movement, steps; the background of a
+            machine; 0 for none.
     """
 
     name: str
