@@ -86,6 +86,18 @@ def test_a_run_that_was_explained_without_interactions_says_so(run, tmp_path):
     assert "Contribution of every wave" in text
 
 
+def test_a_run_of_which_nothing_could_be_explained_is_reported_all_the_same(run, tmp_path):
+    none = tmp_path / "none"
+    shutil.copytree(run.folder, none)
+    path = Run(none).private / "attribution.npz"
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    arrays |= {name: np.full_like(held, np.nan) for name, held in arrays.items() if name.startswith("values-")}
+    np.savez(path, **arrays)
+    stethos("pocket-k", "evaluate", none)
+    assert "None of 24 recordings could be explained" in Run(none).report.read_text()
+
+
 def test_the_reporting_items_point_to_sections_that_are_there(run):
     text = run.report.read_text()
     titles = {title.lower() for title in re.findall(r"<h2>\d+\. ([^<]+)</h2>", text)}

@@ -11,7 +11,7 @@ from stethos.errors import ScoreError
 from stethos.metrics import resample
 from stethos.metrics.clusters import Clusters
 from stethos.metrics.delong import Placement, placement
-from stethos.metrics.interval import bootstrap, bootstrap_auroc, clustered_auroc, proportion
+from stethos.metrics.interval import bootstrap, bootstrap_auroc, clustered_auroc, fraction, proportion
 from stethos.metrics.ranking import auroc
 
 
@@ -230,3 +230,10 @@ def test_acceleration_moves_both_ends_the_way_the_influences_lean():
     # Φ(−1.96 / 1.196) and Φ(1.96 / 0.804) of a flat distribution
     got = resample.corrected(np.linspace(0, 1, 10001), 0.5, 0.95, acceleration=0.1)
     assert got == pytest.approx((0.0506, 0.9926), abs=2e-4)
+
+
+def test_a_fraction_is_a_proportion_that_counts_no_events():
+    wrong, subject = np.array([1, 0, 0, 1, 0]), np.arange(5)
+    plain, without = proportion(wrong, subject), fraction(wrong, subject)
+    assert (without.value, without.low, without.high, without.n) == (plain.value, plain.low, plain.high, 5)
+    assert (plain.events, without.events) == (2, None)

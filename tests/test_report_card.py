@@ -33,10 +33,11 @@ def test_every_origin_is_explained_and_no_card_lacks_the_warning():
 
 def test_the_section_holds_what_the_card_holds():
     area = Estimate(0.9, 0.8, 0.95, 40)
-    section = card.section("real", {"results": {"AUROC": area}, "limits": ["small", "one site"], "house rule": "none"})
+    limits = ["small.", "one site."]
+    section = card.section("real", {"results": {"AUROC": area}, "limits": limits, "house rule": "none"})
     results, statements = section.blocks[-2:]
     assert results.rows == [("AUROC", area)]
-    assert ("Limits", "small; one site") in statements.rows
+    assert ("Limits", "small; one site.") in statements.rows
     assert statements.rows[-1] == ("house rule", "none")
 
 

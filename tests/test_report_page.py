@@ -199,6 +199,16 @@ def test_a_tile_shows_the_number_its_interval_and_what_it_rests_on():
     assert Tile("AUROC", Estimate(0.5, float("nan"), float("nan"), 2)).interval == "no interval"
 
 
+def test_words_of_a_table_break_only_where_the_sheet_is_too_narrow_for_them():
+    narrow = Table(["item", "study", "topic"], [["12a", "D; E", "What each part of the data was used for"]] * 2)
+    crowded = Table([f"electrophysiology {i}" for i in range(8)], [["yes"] * 8])
+    html = Page("T", "real", "", sections=[Section("S", [narrow, crowded])]).html
+    assert html.count('<table class="wide">') == 1
+    assert html.index('<table class="wide">') > html.index("What each part")
+    assert '<td class="prose">What each part' in html
+    assert '<td class="text">12a' in html
+
+
 def test_a_page_is_written_whole(tmp_path):
     page = Page("Nothing", "real", "No result.")
     page.write(tmp_path / "report.html")

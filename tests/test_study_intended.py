@@ -10,6 +10,7 @@ from stethos.study.intended import (
     IntendedUse,
     agreement,
     coverage,
+    coverage_table,
     margin,
     number,
     reasons_by_row,
@@ -130,6 +131,16 @@ def test_refusing_the_unsure_lowers_the_error():
     assert curve.low[0] < curve.error[0] < curve.high[0]
     useless = coverage(part, 1.0, rng.uniform(size=800))
     assert abs(useless.error[10] - useless.error[0]) < 0.04
+
+
+def test_the_table_of_coverage_counts_the_records_with_the_event_that_are_answered():
+    # events at -1, 1, 3, 4; threshold 0: the nearest are refused first, half of all are left
+    part = said([-3, -2, -1, 1, 3, 4], [0, 0, 1, 1, 1, 1])
+    table = coverage_table(part, 0.0, {"distance": margin(part, 0.0)}, "internal")
+    assert table.rows[0][1:4:2] == ["100%", "100%, 4 of 4"]
+    assert table.rows[-1][3].endswith(" of 4")
+    assert not table.rows[-1][3].startswith("100%")
+    assert table.caption == "Error against coverage, internal"
 
 
 def test_coverage_needs_both_classes():

@@ -22,6 +22,7 @@ Reference:
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from scipy.special import ndtri, stdtrit
@@ -79,6 +80,20 @@ def proportion(success: np.ndarray, subject: np.ndarray, level: float = 0.95) ->
     share = float(success.mean())
     low, high = wilson(share, effective_rows(success, clusters), float(ndtri((1 + level) / 2)))
     return Estimate(share, low, high, clusters.count, clusters.with_any(success > 0), level)
+
+
+def fraction(success: np.ndarray, subject: np.ndarray, level: float = 0.95) -> Estimate:
+    """`proportion` where a success is not the event, such as an error or a flag: no events are counted.
+
+    Args:
+        success: As in `proportion`.
+        subject: As there.
+        level: Coverage of the interval.
+
+    Raises:
+        ScoreError: No row is known.
+    """
+    return replace(proportion(success, subject, level), events=None)
 
 
 def clustered_auroc(truth: np.ndarray, score: np.ndarray, subject: np.ndarray, level: float = 0.95) -> Estimate:

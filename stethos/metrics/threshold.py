@@ -13,7 +13,7 @@ from scipy.special import ndtri
 
 from stethos.errors import ScoreError
 from stethos.metrics.clusters import Clusters, binary
-from stethos.metrics.interval import proportion
+from stethos.metrics.interval import fraction, proportion
 from stethos.types import Estimate
 
 
@@ -148,7 +148,7 @@ def at_prevalence(sensitivity: float, specificity: float, prevalence: float) -> 
 def _share(success: np.ndarray, among: np.ndarray, subject: np.ndarray, level: float) -> Estimate:
     if not among.any():
         return Estimate(np.nan, 0.0, 1.0, 0, 0, level)
-    return proportion(success[among], subject[among], level)
+    return fraction(success[among], subject[among], level)
 
 
 def _likelihood_ratio(call: np.ndarray, event: np.ndarray, clusters: Clusters, level: float) -> Estimate:
@@ -202,7 +202,7 @@ def operating_point(
         specificity=_share(~call, ~event, subject, level),
         ppv=_share(event, call, subject, level),
         npv=_share(~event, ~call, subject, level),
-        prevalence=_share(event, every, subject, level),
+        prevalence=proportion(event, subject, level),
         trivial_npv=_share(~event, every, subject, level),
         lr_positive=_likelihood_ratio(call, event, clusters, level),
         lr_negative=_likelihood_ratio(~call, event, clusters, level),

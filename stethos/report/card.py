@@ -79,7 +79,7 @@ def _joined(entry: Entry) -> str:
         return entry
     if isinstance(entry, Mapping):
         return "; ".join(f"{name}: {value}" for name, value in entry.items())
-    return "; ".join(entry)
+    return "; ".join([*(item.rstrip(".") for item in entry[:-1]), *entry[-1:]])
 
 
 def _line(text: str) -> str:

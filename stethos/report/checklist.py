@@ -99,7 +99,7 @@ def checklist(filled: Mapping[str, str], automatic: Mapping[str, str] | None = N
     of_both = sum(statement != UNFILLED for *_, statement in rows)
     note = (
         f"{of_both} of {len(ITEMS)} items have a statement: {by_authors} by the authors, {of_both - by_authors} from "
-        f"the run, which may not cover the whole item. D: asked of development, E: of evaluation. Wording shortened; see "
-        f"doi:10.1136/bmj-2023-078378."
+        f"the run, which may not cover the whole item. D: asked of development, E: of evaluation. Wording shortened; "
+        f"see doi:10.1136/bmj-2023-078378."
     )
     return Table(("item", "study", "topic", "in this report"), rows, "TRIPOD+AI items", note)

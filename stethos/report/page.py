@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import isfinite
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 Block = str | Table | Picture
 
-SHEET = 100  # letters of 8.5 pt, about 135 of the 170 mm between the margins of A4; the rest is for words
+SHEET = 120  # letters of 8.5 pt, about 160 of the 170 mm between the margins of A4
+LONG = 24  # letters; a longer word, such as a hash, is broken
 
 
 @dataclass(frozen=True)
@@ -150,23 +151,30 @@ def _tabled(table: Table, number: int) -> dict[str, object]:
     """What the template needs to show a table."""
     rows = [[_cell(cell, right) for cell, right in zip(row, table.numeric, strict=True)] for row in table.rows]
     shared = {"kind": "table", "key": f"table-{number}", "number": number, "csv": _link(table)}
-    return {**shared, "table": table, "rows": rows, "wide": _wide(rows)}
+    return {**shared, "table": table, "rows": rows, "wide": _wide(table, rows)}
 
 
-def _wide(rows: list[list[tuple[str, str, str]]]) -> bool:
-    """Whether unbroken numbers would not fit a printed sheet, so that they must break between their words."""
-    longest = [
-        max((len(part) + 2 for text, _, kind in column if kind == "number" for part in text.split(" (")), default=0)
-        for column in zip(*rows, strict=True)
-    ]
-    return sum(longest) > SHEET
+def _wide(table: Table, rows: list[list[tuple[str, str, str]]]) -> bool:
+    """Whether unbroken words and numbers would not fit a printed sheet, so that they must break anywhere."""
+    columns = zip(*rows, strict=True) if rows else [()] * len(table.columns)
+    return sum(_least(name, column) for name, column in zip(table.columns, columns, strict=True)) > SHEET
+
+
+def _least(heading: str, column: Iterable[tuple[str, str, str]]) -> int:
+    """Letters across that a column needs: its longest word or unbroken number, and the gap to the next."""
+    parts = heading.split()
+    for text, _, kind in column:
+        parts += text.split(" (") if kind == "number" else text.split()
+    return 2 + min(LONG, max(map(len, parts), default=0))
 
 
 def _cell(cell: Cell, right: bool) -> tuple[str, str, str]:
-    """Text, small print and kind of a cell; "long" where a word, such as a hash, must be broken to fit a screen."""
+    """Text, small print and kind of a cell: "number", "long" where a word must be broken, "prose", or "text"."""
     text, small = shown(cell)
+    if right:
+        return text, small, "number"
     longest = max(map(len, text.split()), default=0)
-    return text, small, "number" if right else "long" if longest > 24 else "text"
+    return text, small, "long" if longest > LONG else "prose" if len(text) > LONG else "text"
 
 
 def _link(table: Table) -> str:

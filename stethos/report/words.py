@@ -18,6 +18,11 @@ def spoken(estimate: Estimate) -> str:
     return words.replace("-", "−")
 
 
+def decimal(value: float, places: int) -> str:
+    """A number with so many places, and a minus where it is below 0."""
+    return f"{value:.{places}f}".replace("-", "−")
+
+
 def counts(estimate: Estimate) -> str:
     """What an estimate rests on: `n 412, 23 events`."""
     events = "" if estimate.events is None else f", {estimate.events:,} event" + "s" * (estimate.events != 1)

@@ -14,6 +14,7 @@ from stethos.errors import CohortError
 from stethos.explain.baseline import Baseline, MeanBeat
 from stethos.explain.waves import ISOELECTRIC, explain, explain_many
 from stethos.io.files import write_atomic
+from stethos.report.words import decimal
 from stethos.signal.prepare import PREPARATIONS
 from stethos.study.lead import LeadWindows
 from stethos.study.progress import bar
@@ -160,7 +161,7 @@ def _examples(
     shown = []
     for row in picked:
         told = explain(score, leads[row], PREPARATIONS[windows.preparation])
-        words = f"{part.names[0]}: {'yes' if part.truth[row, 0] == 1 else 'no'}; logit {part.score[row, 0]:.2f}"
+        words = f"{part.names[0]}: {'yes' if part.truth[row, 0] == 1 else 'no'}; logit {decimal(part.score[row, 0], 2)}"
         shown.append((leads[row], told.along(leads[row]), words))
     return tuple(shown)
 

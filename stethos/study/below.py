@@ -25,7 +25,7 @@ from scipy.special import expit, ndtr, ndtri
 
 from stethos.errors import ScoreError
 from stethos.metrics.clusters import Clusters
-from stethos.metrics.interval import proportion
+from stethos.metrics.interval import fraction
 from stethos.metrics.subgroup import UNKNOWN, bands
 from stethos.report.table import Cell, Table
 from stethos.types import Estimate, Predictions
@@ -147,7 +147,7 @@ def below_threshold(
         raise ScoreError("needs records without the event; this part has none")
     flagged = without.score[:, 0] >= threshold
     value = np.asarray(without.facts[adjust], float) if _known_at_all(without, adjust) else None
-    levels = [Level("all", "all", len(without), proportion(flagged, without.subject), None)]
+    levels = [Level("all", "all", len(without), fraction(flagged, without.subject), None)]
     present = [factor for factor in factors if _known_at_all(without, factor.fact)]
     for factor in present:
         levels += _of_factor(without, flagged, factor, None if factor.fact == adjust else value)
@@ -190,7 +190,7 @@ def _of_factor(part: Predictions, flagged: np.ndarray, factor: Factor, value: np
     odds, failed = _fitted(part.subject, flagged, label, [reference, *compared], value)
     told = notes | dict.fromkeys(compared, failed) | {reference: notes[reference] or "reference"}
     told[UNKNOWN] = ""
-    shares = {name: proportion(flagged[label == name], part.subject[label == name]) for name in order}
+    shares = {name: fraction(flagged[label == name], part.subject[label == name]) for name in order}
     return [
         Level(factor.name, name, int(np.sum(label == name)), shares[name], odds.get(name), told[name]) for name in order
     ]

@@ -10,11 +10,11 @@ from stethos.explain.cohort import contrast, contributions, interactions, shares
 from stethos.metrics.subgroup import bands, by_group
 from stethos.report import picture
 from stethos.report.page import Block, Section
-from stethos.report.table import Cell, Table
+from stethos.report.table import Table
 from stethos.study.attribute import Attributed, load_attributed
 from stethos.study.below import below_threshold
 from stethos.study.evidence import Evidence
-from stethos.study.intended import IntendedUse, agreement, coverage, margin, refusals, refusals_table
+from stethos.study.intended import IntendedUse, agreement, coverage_table, margin, refusals, refusals_table
 from stethos.study.labels import LabelPoint, label_table
 from stethos.study.missing import missing_data, missing_table
 from stethos.study.refit import beside, beside_table
@@ -25,6 +25,7 @@ from stethos.train.run import read_config
 from stethos.types import Estimate, Predictions, Run
 
 FACTS = ("site", "sex", "ckd", "heart_failure", "diabetes", "dialysis", "paced", "atrial_fibrillation")
+WORDS = {"ckd": "chronic kidney disease"}
 AGE_BANDS = (45, 65, 80)
 EXPECTED = {  # where the sign is: textbook electrophysiology, by a word of the target
     "potassium": ("P", "PR", "QRS", "T"),
@@ -62,7 +63,7 @@ def _groupings(part: Predictions) -> dict[str, np.ndarray]:
         if name in part.facts and len(np.unique(part.facts[name].astype(str))) > 1:
             column = part.facts[name]
             words = np.where(column == 1, "yes", np.where(column == 0, "no", ""))
-            found[name.replace("_", " ")] = words if column.dtype.kind == "f" else column
+            found[WORDS.get(name, name.replace("_", " "))] = words if column.dtype.kind == "f" else column
     return found
 
 
@@ -103,22 +104,11 @@ def intended(evidence: Evidence) -> Section:
         sure_here = sure[rows & np.isfinite(evidence.said.truth[:, 0])]
         groups = refusals(part, IntendedUse(leads=()), evidence.threshold)
         blocks.append(refusals_table(groups, f"Answered and refused, {split}"))
-        curves = {"distance from the threshold": margin(part, evidence.threshold), "agreement of the seeds": sure_here}
-        blocks.append(_coverage_table(part, evidence.threshold, curves, split))
+        curves = {"distance from the threshold": margin(part, evidence.threshold)}
+        if len(np.unique(evidence.each.seed)) > 1:
+            curves["agreement of the seeds"] = sure_here
+        blocks.append(coverage_table(part, evidence.threshold, curves, split))
     return Section("Intended use, and error against coverage", blocks)
-
-
-def _coverage_table(part: Predictions, threshold: float, curves: dict[str, np.ndarray], split: str) -> Table:
-    rows: list[list[Cell]] = []
-    subjects = len(np.unique(part.subject))
-    for name, confidence in curves.items():
-        curve = coverage(part, threshold, confidence)
-        for place in np.unique(np.linspace(0, len(curve.cut) - 1, 5).round().astype(int)):
-            ends = float(curve.error[place]), float(curve.low[place]), float(curve.high[place])
-            kept = float(curve.events_kept[place])
-            rows.append([name, f"{curve.coverage[place]:.0%}", Estimate(*ends, subjects), f"{kept:.0%}"])
-    columns = ("least sure refused by", "answered", "decided wrongly", "events answered")
-    return Table(columns, rows, f"Error against coverage, {split}")
 
 
 def missing(evidence: Evidence) -> Section:
@@ -150,12 +140,14 @@ def waves_section(run: Run, show_examples: bool) -> Section | None:
     found = load_attributed(run)
     if found is None:
         return None
+    if not _any_explained(found):
+        return Section("What the score rests on", [f"None of {len(found.record)} recordings could be explained."])
     blocks: list[Block] = [
         "Exact Shapley values of the logit: what a wave adds, averaged over all sets of other waves, when what is "
         "absent is replaced by a baseline. They say what the model reads, not what causes the value.",
         *_cohort_forest(found),
         _cohort_table(found),
-        _pairs(found),
+        _interaction(found),
         _expected_table(found, read_config(run)["recipe"].get("target", "")),
     ]
     if show_examples:
@@ -166,12 +158,19 @@ def waves_section(run: Run, show_examples: bool) -> Section | None:
     return Section("What the score rests on", blocks)
 
 
+def _any_explained(found: Attributed) -> bool:
+    return bool(np.isfinite(found.by_baseline[0].values).all(axis=1).any())
+
+
 def _expected_table(found: Attributed, target: str) -> Table:
     """Every wave of the textbook for this target, beside what the model reads."""
     expected = next((waves for word, waves in EXPECTED.items() if word.lower() in target.lower()), ())
     part = shares(found.by_baseline[0], found.subject)
     rank = sorted(part, key=lambda name: -part[name].value)
-    rows = [(name, "yes" if name in expected else "", part[name], rank.index(name) + 1) for name in part]
+    rows = [
+        (name, ("yes" if name in expected else "no") if expected else None, part[name], rank.index(name) + 1)
+        for name in part
+    ]
     note = "Expected: where electrophysiology puts the sign; a share elsewhere is a question, not an error."
     if not expected:
         note = "No expectation is stored for this target."
@@ -198,7 +197,7 @@ def _cohort_table(found: Attributed) -> Table:
     return Table(("wave", "share", "mean, logits", "share, spread"), rows, "Contribution of every wave", note)
 
 
-def _pairs(found: Attributed) -> Block:
+def _interaction(found: Attributed) -> Block:
     """What every pair of waves adds beyond the two alone."""
     first = found.by_baseline[0]
     if first.interaction is None:
@@ -223,7 +222,7 @@ def contrasts(found: Attributed) -> dict[str, Estimate]:
 def wave_numbers(run: Run) -> dict[str, Estimate]:
     """Shares, differences and interactions by wave, by dotted name; none where nothing was explained."""
     found = load_attributed(run)
-    if found is None:
+    if found is None or not _any_explained(found):
         return {}
     first, subject = found.by_baseline[0], found.subject
     pairs = interactions(first, subject) if first.interaction is not None else {}

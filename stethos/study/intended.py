@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from stethos.metrics.interval import proportion
+from stethos.metrics.interval import fraction
 from stethos.metrics.selective import CoverageCurve, error_against_coverage
 from stethos.report.table import Cell, Table
 from stethos.types import Estimate, Fact, Predictions, Record
@@ -128,7 +128,7 @@ def _group(name: str, part: Predictions, threshold: float) -> Group:
 
 
 def _share(success: np.ndarray, subject: np.ndarray) -> Estimate:
-    return proportion(success, subject) if len(success) else Estimate(np.nan, 0.0, 1.0, 0, 0)
+    return fraction(success, subject) if len(success) else Estimate(np.nan, 0.0, 1.0, 0, 0)
 
 
 def refusals_table(groups: Sequence[Group], caption: str) -> Table:
@@ -178,3 +178,28 @@ def coverage(part: Predictions, threshold: float, confidence: np.ndarray, points
         ScoreError: One class only.
     """
     return error_against_coverage(part.truth[:, 0], part.score[:, 0], confidence, part.subject, threshold, points)
+
+
+def coverage_table(part: Predictions, threshold: float, curves: Mapping[str, np.ndarray], split: str) -> Table:
+    """Five steps of every way to refuse.
+
+    Args:
+        part: One split.
+        threshold: Operating point, logit.
+        curves: What the least sure are refused by → confidence of every row, `(N,)`.
+        split: Its name.
+
+    Raises:
+        ScoreError: One class only.
+    """
+    rows: list[list[Cell]] = []
+    subjects, events = len(np.unique(part.subject)), int(part.truth.sum())
+    for name, confidence in curves.items():
+        curve = coverage(part, threshold, confidence)
+        for place in np.unique(np.linspace(0, len(curve.cut) - 1, 5).round().astype(int)):
+            ends = float(curve.error[place]), float(curve.low[place]), float(curve.high[place])
+            kept = float(curve.events_kept[place])
+            left = f"{kept:.0%}, {round(kept * events)} of {events}"
+            rows.append([name, f"{curve.coverage[place]:.0%}", Estimate(*ends, subjects), left])
+    columns = ("least sure refused by", "answered", "decided wrongly", "records with the event answered")
+    return Table(columns, rows, f"Error against coverage, {split}")

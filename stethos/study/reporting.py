@@ -8,6 +8,7 @@ import numpy as np
 
 from stethos.report.checklist import checklist
 from stethos.report.page import Section
+from stethos.report.words import decimal
 from stethos.study.evidence import Evidence
 from stethos.train.run import read_config
 
@@ -36,7 +37,7 @@ def _data(evidence: Evidence, recipe: dict[str, Any]) -> dict[str, str]:
         "9b": f"Voltage of lead {recipe.get('lead', '')} over time, in windows of the preparation.",
         "11": "Section on missing data.",
         "12a": "Cohort flow; the parts are disjoint by subject.",
-        "20a": f"Cohort flow; {len(evidence.said)} scored records, with the event as in their characteristics.",
+        "20a": f"Cohort flow; {len(evidence.said):,} scored records, with the event as in their characteristics.",
         "20b": "Characteristics of the records; section on missing data.",
         "20c": "Characteristics of the records, by part.",
         "21": "Characteristics of the records for every part; n and events beside every number.",
@@ -52,7 +53,7 @@ def _methods(evidence: Evidence, recipe: dict[str, Any]) -> dict[str, str]:
         "12e": "Sections on discrimination (controls included), operating point, calibration and usefulness.",
         "12g": "Mean logit over usable windows and over seeds.",
         "13": "No resampling and no class weights.",
-        "15": f"Probability; threshold {evidence.threshold:.3f} (logit), chosen on the validation part for {aim}.",
+        "15": f"Probability; threshold {decimal(evidence.threshold, 3)} (logit) from the validation part, for {aim}.",
         "18f": "Analysis by Stethos, Apache-2.0; version at the head of this page.",
         "22": "Weights, recipe and preparation in the run's folder; terms of the data in the model card.",
         "27a": "Section on intended use, and error against coverage.",

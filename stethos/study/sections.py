@@ -15,8 +15,9 @@ from stethos.report.bands import benefit_band, roc_band
 from stethos.report.figure import spoken
 from stethos.report.page import Block, Section
 from stethos.report.table import Cell, Table
+from stethos.report.words import decimal
 from stethos.study.evidence import Evidence
-from stethos.study.validate import at_point, known, operating, sigmoid
+from stethos.study.validate import at_point, known, operating, sigmoid, tested
 from stethos.train.run import read_config
 from stethos.train.weights import sha256
 from stethos.types import Predictions, Run
@@ -75,7 +76,8 @@ def flow(run: Run) -> Section:
 
 def _characteristics(said: Predictions) -> Table:
     """Table 1: what is known of the subjects of each part."""
-    parts = {split: said.part(split) for split in dict.fromkeys(said.split.tolist())}
+    there = said.split.tolist()
+    parts = {split: said.part(split) for split in ("train", "valid", *tested(said)) if split in there}
     rows: list[list[Cell]] = [["records", *(len(part) for part in parts.values())]]
     rows.append(["subjects", *(len(np.unique(part.subject)) for part in parts.values())])
     rows.append(["with the event, %", *(100 * float(np.nanmean(part.truth)) for part in parts.values())])
@@ -110,9 +112,10 @@ def roc(evidence: Evidence) -> picture.Picture:
 
 def discrimination(evidence: Evidence) -> Section:
     """ROC curves, AUROC and average precision, and the paired differences from the controls."""
-    names = ("auroc", "ap", "prevalence", "auroc.seed_sd")
-    rows = [[split, *(evidence.numbers.get(f"{split}.{name}") for name in names)] for split in evidence.splits]
-    columns = ("part", "AUROC", "average precision", "prevalence", "SD over seeds (lowest to highest)")
+    told = {"auroc": "AUROC", "ap": "average precision", "prevalence": "prevalence"}
+    told |= {"auroc.seed_sd": "SD over seeds (lowest to highest)"} if len(np.unique(evidence.each.seed)) > 1 else {}
+    rows = [[split, *(evidence.numbers.get(f"{split}.{name}") for name in told)] for split in evidence.splits]
+    columns = ("part", *told.values())
     note = "AUROC: clustered DeLong by subject; the chance level of average precision is the prevalence."
     return Section("Discrimination", [roc(evidence), Table(columns, rows, "Discrimination", note), _beaten(evidence)])
 
@@ -139,8 +142,8 @@ def operating_point(evidence: Evidence) -> Section:
         rows.append([f"{name.upper()}, records", *(getattr(point, name) for point in points.values())])
     aim = f"{evidence.operate.operate_at} {evidence.operate.operate_level:g}"
     note = (
-        f"Threshold {evidence.threshold:.3f} (logit), chosen on the validation part for {aim}. NPV, trivial: what "
-        f"calling everybody negative gives. n: subjects in the denominator."
+        f"Threshold {decimal(evidence.threshold, 3)} (logit), chosen on the validation part for {aim}. NPV, trivial: "
+        f"what calling everybody negative gives. n: subjects in the denominator."
     )
     pictures = [_scores(evidence, split) for split in evidence.splits[:1]]
     return Section("Operating point", [Table(("", *points), rows, "Operating point", note), *pictures])
@@ -159,11 +162,14 @@ def calibration(evidence: Evidence) -> Section:
         part = known(evidence.said, split)
         risks[split] = sigmoid(part.score[:, 0])
         bins[split] = reliability(part.truth[:, 0], risks[split], part.subject)
-        for kind in ("calibration", "recalibrated"):
+        kinds = {"calibration": split} | ({"recalibrated": f"{split}, recalibrated"} if evidence.again else {})
+        for kind, label in kinds.items():
             names = (f"{split}.{kind}.{name}" for name in ("slope", "intercept", "ece", "brier"))
-            rows.append([f"{split}, {kind}", *(evidence.numbers.get(name) for name in names)])
+            rows.append([label, *(evidence.numbers.get(name) for name in names)])
     columns = ("part", "slope", "intercept", "ECE", "Brier score")
-    note = "Recalibrated: slope and intercept fitted on the validation part, the tested parts untouched."
+    fitted = "Recalibrated: slope and intercept fitted on the validation part, the tested parts untouched."
+    note = fitted if evidence.again else "Not recalibrated: no slope can be fitted on the validation part."
+    note += " ECE: above 0 even for a calibrated model, whose interval then reaches 0."
     figure = picture.calibration("Calibration", bins, risks)
     return Section("Calibration", [figure, Table(columns, rows, "Calibration", note)])
 
@@ -228,7 +234,7 @@ def statements(evidence: Evidence) -> dict[str, card.Entry]:
         f"{config['recipe'].get('prepare', '')}.",
         "use": "Research on recordings like those it was trained on, by people who check every answer.",
         "outside": "Deciding that no action is needed; children; paced rhythms; leads or devices not trained on.",
-        "data": f"{len(evidence.said)} scored records of {len(np.unique(evidence.said.subject))} subjects.",
+        "data": f"{len(evidence.said):,} scored records of {len(np.unique(evidence.said.subject)):,} subjects.",
         "terms": config["terms"] or "Not stated by the cohort; ask its owner before sharing.",
         "results": headline,
         "limits": [
