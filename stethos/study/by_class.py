@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -116,6 +116,11 @@ def groups(embedding: np.ndarray, *keys: np.ndarray) -> dict[tuple[Hashable, ...
         )
     columns = [np.asarray(key).tolist() for key in keys]
     member: dict[tuple[Hashable, ...], list[int]] = {}
-    for row, key in enumerate(zip(*columns, strict=True)):
-        member.setdefault(key, []).append(row)
+    for row, *key in zip(range(len(values)), *columns, strict=True):
+        member.setdefault(tuple(key), []).append(row)
     return {key: values[member[key]] for key in sorted(member, key=str)}
+
+
+def machines_of(clazz: Iterable[Hashable]) -> np.ndarray:
+    """Machine type of each class, "fan/id_00" → "fan", `(N,)`."""
+    return np.array([str(name).rpartition("/")[0] or str(name) for name in clazz])
