@@ -189,5 +189,6 @@ def test_one_exported_graph_holds_for_every_batch():
     net = Assembly(frames=None, grid=None, scale=0.125).eval()
     wave = 0.1 * noise(3, 1, 16_000)
     graph = torch.export.export(net, (wave[:2],), dynamic_shapes=({0: torch.export.Dim("batch")},)).module()
+    assert "adaptive" not in graph.code  # ONNX has no such pooling
     for batch in (wave, wave[:1]):
         assert torch.allclose(graph(batch), net(batch), atol=1e-4)

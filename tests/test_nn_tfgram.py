@@ -1,5 +1,7 @@
 """Learnt spectrograms: published shapes, a plain second implementation, clips of any length."""
 
+from unittest import mock
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,7 +11,7 @@ from torch import Tensor, nn
 
 from stethos.errors import RecipeError
 from stethos.nn.mel import LogMel
-from stethos.nn.tfgram import TFgram, Tgram, TimeNorm
+from stethos.nn.tfgram import TFgram, Tgram, TimeNorm, _largest
 
 
 def noise(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -57,6 +59,24 @@ def test_the_two_norms_differ_in_their_scale_alone():
     state = {name: value for name, value in published.state_dict().items() if value.ndim > 1}
     assert free.load_state_dict(state, strict=False).unexpected_keys == []
     assert torch.allclose(published(wave := noise(2, 1, 16_000)), free(wave), atol=1e-5)
+
+
+def plain_tgram(net: Tgram, wave: Tensor) -> Tensor:
+    """Tgram with the published norm, from its description."""
+    first, *rest = net.state_dict().values()
+    x = F.conv1d(wave, first, stride=512, padding=512)
+    for scale, offset, weight in zip(rest[::3], rest[1::3], rest[2::3], strict=True):
+        x = (x - x.mean(-1, keepdim=True)) / (x.var(-1, keepdim=True, unbiased=False) + 1e-5).sqrt() * scale + offset
+        x = F.conv1d(torch.where(x > 0, x, 0.2 * x), weight, padding=1)
+    return x
+
+
+def test_a_published_tgram_computes_what_a_plain_implementation_computes():
+    net = Tgram(6, 32).double()
+    for seed, layer in enumerate(net.layers[::3]):
+        layer.load_state_dict({name: noise(32, seed=seed) for name in ("weight", "bias")})
+    wave = noise(2, 1, 16_000, dtype=torch.float64)
+    assert (net(wave) - plain_tgram(net, wave)).abs().max() < 1e-12
 
 
 @pytest.mark.parametrize("samples", [1000, 15_871, 16_384, 960_000])
@@ -132,3 +152,11 @@ def test_convolutions_start_with_the_variance_of_glorot():
             variance = 2 / (kernel * (module.in_channels + module.out_channels))
             assert module.weight.var().item() == pytest.approx(variance, rel=0.2)
             assert module.weight.abs().max().item() <= (3 * variance) ** 0.5  # uniform
+
+
+@settings(max_examples=50, deadline=None)
+@given(length=st.integers(1, 200), columns=st.integers(1, 100))
+def test_the_largest_of_each_part_is_the_same_where_it_is_exported(length: int, columns: int):
+    x = noise(2, 3, 1, length)
+    with mock.patch("torch.compiler.is_compiling", return_value=True):
+        assert torch.equal(_largest(x, columns), F.adaptive_max_pool2d(x, (1, columns)))

@@ -116,8 +116,8 @@ class TFgram(nn.Module):
         """
         columns = 1 + wave.shape[-1] // HOP if frames is None else frames
         h = F.max_pool2d(self.block1(self.stem(wave[:, :, None])), (1, 4))  # (B, width / 2, 1, ⌊⌈T / 5⌉ / 4⌋)
-        h = F.adaptive_max_pool2d(self.block2(h), (1, 2 * columns))  # (B, width, 1, 2 F)
-        return F.adaptive_max_pool2d(self.block3(h), (1, columns))[:, :, 0]
+        h = _largest(self.block2(h), 2 * columns)  # (B, width, 1, 2 F)
+        return _largest(self.block3(h), columns)[:, :, 0]
 
 
 def _pair(inputs: int, outputs: int) -> nn.Sequential:
@@ -127,3 +127,17 @@ def _pair(inputs: int, outputs: int) -> nn.Sequential:
         convolution = nn.Conv2d(channels, outputs, (1, 3), padding=(0, step), dilation=(1, step), bias=False)
         layers.extend([convolution, BatchNorm(outputs), nn.ReLU(inplace=True)])
     return layers
+
+
+def _largest(x: Tensor, columns: int) -> Tensor:
+    """Largest value of each of `columns` parts of the time axis, `(B, C, 1, L)` to `(B, C, 1, columns)`.
+
+    Part i is of the samples from ⌊i L / columns⌋ to before ⌈(i + 1) L / columns⌉.
+    """
+    if not torch.compiler.is_compiling():
+        return F.adaptive_max_pool2d(x, (1, columns))
+    # ONNX has no pooling to a given number of columns; picking the samples of each part, some twice, is the same.
+    edge, length = torch.arange(columns + 1), x.shape[-1]
+    start, stop = edge[:-1] * length // columns, -(-edge[1:] * length // columns)
+    part = start[:, None] + torch.arange(-(-length // columns) + 1)  # (columns, longest)
+    return x[..., torch.minimum(part, stop[:, None] - 1)].amax(-1)
