@@ -14,38 +14,31 @@ from stethos.systems import pocket_k
 from stethos.types import Estimate, Predictions
 
 PATIENTS = 11_000  # with 4000 the worlds of QRS and of P are not learnt: their waves alone rank with an AUROC of 0.62
+HIGH = 5.5  # mmol/L
 
 
 def differences(world: World, folder) -> dict[str, Estimate]:
-    """Difference in mean Shapley value, high minus normal potassium, of a model trained in a world."""
+    """Difference in mean Shapley value, high minus normal potassium, of a model of the measured potassium.
+
+    The model learns the measured value, not the limit: 178 of 4000 tested recordings are above it, too few to learn
+    the P wave from.
+    """
     people = hospital(PATIENTS, seed=1, world=world)
     schedule = replace(pocket_k.tiny().schedule, steps=1500, validate_every=250)
     parts = Partition(valid_fraction=0.12, test_fraction=0.2)
-    recipe = replace(pocket_k.tiny(), exclude=("haemolysed == 1",), parts=parts, schedule=schedule)
+    asked = replace(pocket_k.tiny(), target="potassium", exclude=("haemolysed == 1",))
+    recipe = replace(asked, parts=parts, schedule=schedule)
     run = pocket_k._train(people, folder, recipe, workers=1)
     said = Predictions.load(run.predictions).mean_over_seeds()
+    high = replace(said, truth=(said.truth > HIGH).astype(float))
     model = pocket_k.load(run.folder)
-    found = contrasts(attribute(run, people, said, scorer(model.score), pocket_k._windows(recipe), most=300))
+    found = contrasts(attribute(run, people, high, scorer(model.score), pocket_k._windows(recipe), most=300))
     print({name: str(item) for name, item in found.items()})
     return found
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("knocked", "waves"),
-    [
-        ("T", {"T"}),
-        ("QRS", {"QRS"}),
-        pytest.param(
-            "P",
-            {"P", "PR"},
-            marks=pytest.mark.xfail(
-                reason="barely learnt (AUROC 0.558): only P is off zero, 0.004 (0.001 to 0.008), but not largest",
-                strict=True,
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize(("knocked", "waves"), [("T", {"T"}), ("QRS", {"QRS"}), ("P", {"P", "PR"})])
 def test_the_difference_is_largest_on_the_wave_that_potassium_acts_on(knocked, waves, tmp_path):
     found = differences(knock_out_world(knocked), tmp_path / "run")
     largest = max(found, key=lambda name: found[name].value)

@@ -41,6 +41,8 @@ class Options:
         factors: Part of the network → factor of its learning rate; see `adamw`.
         count: What a batch's mean divides by, for `Schedule.accumulate`; its rows where None. A masked mean
             is the same in parts as in one only when its own count is given here.
+        settle: What is done to the weights that are to be judged, in evaluation mode and on every process, such as
+            measuring batch-norm statistics anew; it must leave the weights themselves alone.
         log_every: Steps between rows of the log; 0 for about a hundred rows in all.
         checkpoint_seconds: Time after which the next step is followed by a checkpoint; each look at the
             validation set is, too.
@@ -49,6 +51,7 @@ class Options:
     stage: str = ""
     factors: Mapping[str, float] = field(default_factory=dict)
     count: Callable[[Any], Tensor | float] | None = None
+    settle: Callable[[nn.Module], None] | None = None
     log_every: int = 0
     checkpoint_seconds: float = 120.0
 
@@ -182,7 +185,7 @@ class _Training:
         """The validation numbers of the present weights, which are kept if they are the best."""
         assert self.validate is not None
         with self.averaged(), torch.no_grad():
-            self.model.eval()
+            self.settle()
             found = same({k: float(v) for k, v in self.validate(self.model).items()} if chief() else {})
             if "monitor" not in found:
                 raise RunError(f"validation needs a number named monitor; got {', '.join(found) or 'none'}")
@@ -190,6 +193,12 @@ class _Training:
                 self.standing.best = _copied(self.model)
         training_mode(self.model)
         return found
+
+    def settle(self) -> None:
+        """Evaluation mode, and whatever else the weights need before they are judged."""
+        self.model.eval()
+        if self.options.settle:
+            self.options.settle(self.model)
 
     def averaged(self) -> contextlib.AbstractContextManager:
         """The weights to judge: the running mean's, where there is one."""
@@ -216,7 +225,8 @@ class _Training:
     def finish(self) -> None:
         """Put the weights to take into the network, and nothing else into the checkpoint."""
         if self.standing.best is None:
-            with self.averaged():
+            with self.averaged(), torch.no_grad():
+                self.settle()
                 self.standing.best, self.standing.best_step = _copied(self.model), self.standing.step
         self.model.load_state_dict(self.standing.best)
         self.standing.best, self.standing.done = None, True

@@ -1,0 +1,373 @@
+"""What every detector of anomalous sound goes through: training, back ends, baselines, what is kept in the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from stethos.augment import draws
+from stethos.data.batch import balanced_rows, epoch_rows
+from stethos.errors import RecipeError, RunError
+from stethos.nn.mel import LogMel
+from stethos.nn.norm import restate
+from stethos.study import backends, clips
+from stethos.study.clips import Hearing, Listening
+from stethos.study.detector import Detector, Memory
+from stethos.study.ensemble import scorer
+from stethos.study.examples import keep_examples
+from stethos.study.lead import joined, record_scores
+from stethos.study.own_class import own_class
+from stethos.study.progress import bar
+from stethos.study.publish import write_flow
+from stethos.study.sound_baselines import BASELINES
+from stethos.train.dist import chief, join
+from stethos.train.loop import Options, fit
+from stethos.train.run import read_config, start_run
+from stethos.train.weights import load_weights, save_weights
+from stethos.types import Cohort, Predictions, Run, Schedule
+
+ENOUGH = 10  # validation recordings of a machine, below which all machines set its threshold
+QUANTILE = 0.9
+RESTATED = 8  # batches of training clips that batch-norm statistics are measured on
+
+
+@dataclass(frozen=True, eq=False)
+class Clips:
+    """Windows to train on, and the class of each.
+
+    Args:
+        take: Window numbers `(B,)` → waves `(B, 1, T)`.
+        label: Class of each window, `(W,)`.
+        names: How many classes there are without copies.
+        copies: Transformed copies of each class, the clip itself included.
+    """
+
+    take: Callable[[np.ndarray], np.ndarray]
+    label: np.ndarray
+    names: int
+    copies: int = 1
+
+
+def clips_of(hearing: Hearing, part: str = "train") -> Clips:
+    """The windows of one part whose class is known."""
+    windows = hearing.windows_of(part)
+    windows = windows[hearing.label_of(windows) >= 0]
+    classes = hearing.classes
+    return Clips(
+        lambda chosen: hearing.prepared.store.take(windows[chosen]),
+        hearing.label_of(windows),
+        len(classes.names),
+        classes.copies,
+    )
+
+
+def clips_here(people: Cohort, listening: Listening) -> Clips:
+    """The windows of a small cohort's normal recordings, cut in memory."""
+    rows = np.flatnonzero(people.column("anomaly") == 0)
+    held = [listening.windows.apply(people[int(row)].pick(listening.channel)) for row in rows]
+    classes = clips.classes_of(people, rows, listening.classes, copies=1)
+    label = np.repeat(classes.label[rows], [len(item) for item in held])
+    return Clips(np.concatenate(held).__getitem__, label, len(classes.names))
+
+
+def rows_of(heard: Clips, step: int, plan: Schedule, balanced: bool) -> tuple[np.ndarray, Tensor]:
+    """Windows of one whole step, and which copy of each is taken, every copy equally often.
+
+    Args:
+        heard: What is drawn from.
+        step: From 0.
+        plan: Its batch and seed.
+        balanced: Every class equally often; otherwise shuffled passes.
+
+    Returns:
+        Window numbers `(B,)`, number of the copy `(B,)`.
+    """
+    several = len(np.unique(heard.label)) > 1
+    if balanced and several:
+        rows = balanced_rows(heard.label.astype(np.float64), step, plan.batch, plan.seed)
+    else:
+        rows = epoch_rows(len(heard.label), step, plan.batch, plan.seed)
+    place = torch.arange(plan.batch)
+    order = draws.uniform(plan.seed, step, place, 1, stream=3)[:, 0].argsort(stable=True)
+    return rows, torch.empty_like(order).scatter_(0, order, place % heard.copies)
+
+
+def seeded(seed: int, build: Callable[[], nn.Module]) -> nn.Module:
+    """A network whose first weights belong to a seed; torch's own generator is left as it was."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return build()
+
+
+@dataclass(frozen=True)
+class System:
+    """What a page asks for beside its recipe.
+
+    Args:
+        name: Of the page.
+        verb: That makes the run.
+        copies: Transformed copies that can be told apart, the clip itself included.
+    """
+
+    name: str
+    verb: str
+    copies: int
+
+
+def open_hearing(system: System, people: Cohort, out: Path, recipe: Any, workers: int = 1) -> Hearing:
+    """The run of a recipe that listens, its recordings divided and cut.
+
+    Args:
+        system: What the page asks for.
+        people: Recordings.
+        out: Folder of the run.
+        recipe: With `listen`, `schedule`, `seeds` and `backend`.
+        workers: Processes that cut recordings.
+
+    Raises:
+        RunError: The folder belongs to another recipe or other recordings.
+        RecipeError: A number of the recipe is impossible.
+    """
+    plan = recipe.schedule
+    if min(recipe.seeds, plan.steps, plan.batch) < 1:
+        raise RecipeError("seeds, steps and batch must be at least 1 each")
+    if recipe.backend not in backends.NAMES:
+        raise RecipeError(f"--backend is one of {', '.join(backends.NAMES)}; got {recipe.backend}")
+    listening: Listening = recipe.listen
+    clips.refuse_impossible(listening)
+    join()
+    parts, flow = clips.divide(people, listening)  # before there is a folder that remembers the recipe
+    classes = clips.classes_of(people, parts["train"], listening.classes, system.copies)
+    told = clips.config(people, recipe, listening, classes)
+    run = start_run(Path(out), {"system": system.name, **told, "protocol": {"verb": system.verb}})
+    return clips.begin(clips.Divided(people, parts, classes, flow), run, listening, workers)
+
+
+def seeds_of(recipe: Any) -> range:
+    """Seed of every network of a recipe."""
+    return range(recipe.schedule.seed, recipe.schedule.seed + recipe.seeds)
+
+
+def fitted(
+    hearing: Hearing,
+    model: nn.Module,
+    draw: Callable[[int, slice], Any],
+    schedule: Schedule,
+    loss: Callable[[nn.Module], float],
+    stage: str,
+) -> nn.Module:
+    """Train one network; the validation loss of the averaged weights chooses the step.
+
+    Batch-norm statistics are measured anew on training clips before every look, for those of the averaged weights are
+    nobody's: the running ones belong to the weights that move.
+
+    Args:
+        hearing: Its run and its training clips.
+        model: With `embed`.
+        draw: (step, rows of the step) → batch.
+        schedule: How long and how fast.
+        loss: Of a network in evaluation mode on the validation clips.
+        stage: Name in the log.
+    """
+    waves = first_waves(hearing, schedule)
+
+    def settle(network: nn.Module) -> None:
+        embed = cast(Callable[[Tensor], Tensor], network.embed)
+        restate(network, [partial(embed, part) for part in waves])
+
+    options = Options(stage=stage, settle=settle)
+    fit(model, draw, schedule, hearing.run, validate=lambda network: {"monitor": -loss(network)}, options=options)
+    return model.eval()
+
+
+def first_waves(hearing: Hearing, schedule: Schedule) -> list[Tensor]:
+    """A few batches of unmixed training windows, drawn once."""
+    windows = hearing.windows_of("train")
+    order = np.random.default_rng(schedule.seed).permutation(windows)[: RESTATED * schedule.batch]
+    whole = torch.from_numpy(hearing.prepared.store.take(np.sort(order)))
+    order = np.random.default_rng(schedule.seed).permutation(len(whole))
+    return [part for part in whole[torch.from_numpy(order)].split(schedule.batch) if len(part) > 1] or [whole]
+
+
+def class_loss(hearing: Hearing, transform: Callable[[Tensor, Tensor], Tensor], most: int = 512) -> Callable:
+    """Cross-entropy of a network's `score` on validation windows, each copied in turn where copies are classes.
+
+    Args:
+        hearing: The recordings.
+        transform: Waves and the number of the copy of each to waves.
+        most: Windows that are looked at.
+    """
+    held = clips_of(hearing, "valid")
+    chosen = np.random.default_rng(0).permutation(len(held.label))[:most]
+    copy = torch.arange(len(chosen)) % held.copies
+    waves = transform(torch.from_numpy(held.take(chosen)), copy)
+    label = torch.from_numpy(held.label[chosen]) + copy * held.names
+
+    def loss(model: nn.Module) -> float:
+        speak = cast(Callable[[Tensor], Tensor], model.score)
+        logits = torch.cat([speak(part) for part in waves.split(32)])
+        return float(F.cross_entropy(logits.float(), label))
+
+    return loss
+
+
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """What one network made of every recording.
+
+    Args:
+        embedding: Mean over the recording's windows, NaN where it has none, `(N, D)`.
+        centres: Direction of every class of the network, `(K, D)`; None where it knows no classes.
+    """
+
+    embedding: np.ndarray
+    centres: np.ndarray | None
+
+
+def heard_by(hearing: Hearing, model: nn.Module) -> Heard:
+    """Every recording of all parts through one network."""
+    rows = np.arange(len(hearing.cohort))
+    embedding = record_scores(scorer(model.embed), hearing.prepared, rows)  # type: ignore[arg-type]
+    centres = getattr(model, "centres", None)
+    return Heard(embedding, None if centres is None else centres.detach().double().numpy())
+
+
+def judged(hearing: Hearing, heard: Heard, scale: float, margin: float) -> dict[str, np.ndarray]:
+    """Score of every recording by every back end, fitted on the training recordings, `(N,)` each.
+
+    Nothing is chosen here: all of them are kept, and the recipe names the one that speaks.
+    """
+    classes, train = hearing.classes, hearing.parts["train"]
+    domain = hearing.column("domain")
+    tested = np.concatenate([hearing.parts["valid"], hearing.parts["internal"]])
+    found: dict[str, np.ndarray] = {}
+    for name, make in backends.BACKENDS.items():
+        fit_on = make().fit(heard.embedding[train], classes.machine[train], domain[train])
+        found[name] = np.full(len(hearing.cohort), np.nan)
+        found[name][tested] = fit_on.score(heard.embedding[tested], classes.machine[tested])
+    if heard.centres is not None:
+        cosine = heard.embedding @ heard.centres.T  # (N, K), the mean over windows of each window's cosines
+        for name, angle in (("own-class", 0.0), ("own-class-margin", margin)):
+            found[name] = own_class(cosine, classes.owner, classes.machine, scale, angle)
+    return found
+
+
+def finish(hearing: Hearing, members: Mapping[int, nn.Module], recipe: Any) -> None:
+    """Score all tested recordings by every network, every back end and every baseline, and keep it all in the run."""
+    every = {seed: heard_by(hearing, model) for seed, model in members.items()}
+    if not chief():
+        return
+    said: dict[str, list[Predictions]] = {}
+    scale, margin = getattr(recipe, "scale", 0.0), getattr(recipe, "margin", 0.0)
+    for seed, heard in every.items():
+        for name, score in judged(hearing, heard, scale, margin).items():
+            said.setdefault(f"backend-{name}", []).append(_tested(hearing, score, seed))
+    for name, score in baselines(hearing).items():
+        said[f"baseline-{name.removesuffix('-mean-mel')}"] = [_tested(hearing, score, recipe.schedule.seed)]
+    for name, parts in said.items():
+        joined(parts).save(hearing.run.private / f"{name}.npz")
+    own = joined(said[f"backend-{recipe.backend}"])
+    memory = remembered(hearing, list(every.values()), own)
+    memory.save(hearing.run)
+    detector = Detector(list(members.values()), hearing.windows, memory, recipe.backend, scale, margin).eval()
+    save_weights(detector.members, hearing.run.weights)
+    mean = own.mean_over_seeds()
+    score = np.full(len(hearing.cohort), np.nan)
+    place = {record: row for row, record in enumerate(hearing.cohort.rows["id"].astype(str))}
+    score[[place[record] for record in mean.record]] = mean.score[:, 0]
+    keep_examples(hearing, detector, score, next(iter(every.values())).embedding)
+    write_flow(hearing.run, hearing.flow, hearing.prepared.refused)
+    own.save(hearing.run.predictions)  # last: a run with predictions is finished
+
+
+def _tested(hearing: Hearing, score: np.ndarray, seed: int) -> Predictions:
+    return clips.as_predictions(hearing, score, seed, ("valid", "internal"))
+
+
+def remembered(hearing: Hearing, every: Sequence[Heard], own: Predictions) -> Memory:
+    """The training recordings to compare with, and a threshold for every machine from its validation recordings.
+
+    The threshold is the 90th percentile of the mean score of the machine's own validation recordings, or of all
+    machines' where it has fewer than ten.
+    """
+    train, classes = hearing.parts["train"], hearing.classes
+    valid = own.part("valid").mean_over_seeds()
+    name = np.char.add(np.char.add(valid.facts["machine"], "/"), valid.facts["section"])
+    own_scores = [valid.score[name == machine, 0] for machine in classes.machines]
+    chosen = [score if len(score) >= ENOUGH else valid.score[:, 0] for score in own_scores]
+    threshold = np.array([np.quantile(score, QUANTILE, method="higher") for score in chosen])
+    return Memory(
+        tuple(heard.embedding[train] for heard in every),
+        classes.machine[train],
+        hearing.column("domain")[train],
+        hearing.cohort.rows["id"][train].astype(str),
+        classes.machines,
+        classes.owner,
+        threshold,
+    )
+
+
+def load_detector(run: Run, recipe: Any, build: Callable[[Any, int], nn.Module]) -> Detector:
+    """The detector of a finished run.
+
+    Args:
+        run: The run.
+        recipe: What it was made with.
+        build: Recipe and number of classes to a network; the page's class.
+
+    Raises:
+        RunError: The training has not finished, or the private part is missing.
+        WeightsError: The weights are of another network.
+    """
+    if not run.weights.is_file():
+        raise RunError(
+            f"{run.folder} holds no model.safetensors: its training has not finished; run it again to resume"
+        )
+    memory, protocol = Memory.load(run), read_config(run)["prepare"]
+    members = nn.ModuleList([build(recipe, protocol["outputs"]) for _ in seeds_of(recipe)])
+    load_weights(members, run.weights)
+    scale, margin = getattr(recipe, "scale", 0.0), getattr(recipe, "margin", 0.0)
+    return Detector(list(members), recipe.listen.windows, memory, recipe.backend, scale, margin).eval()
+
+
+@dataclass(frozen=True, eq=False)
+class Spectra:
+    """Log-mel spectrograms of recordings, the windows of each end to end; made anew each time they are gone through.
+
+    Args:
+        hearing: The recordings.
+        rows: Which of them, in this order.
+    """
+
+    hearing: Hearing
+    rows: np.ndarray
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """One `(bands, frames)` a recording, dB."""
+        mel, owner = LogMel(), self.hearing.prepared.window_record
+        for row in self.rows:
+            waves = self.hearing.prepared.store.take(np.flatnonzero(owner == row))
+            yield np.concatenate(list(mel(torch.from_numpy(waves)).numpy()), axis=1)
+
+
+def baselines(hearing: Hearing) -> dict[str, np.ndarray]:
+    """Score of every tested recording by every baseline, fitted on the training recordings, `(N,)` each."""
+    train, classes = hearing.parts["train"], hearing.classes
+    name = np.array(classes.machines)[np.maximum(classes.machine, 0)]
+    tested = np.concatenate([hearing.parts["valid"], hearing.parts["internal"]])
+    found: dict[str, np.ndarray] = {}
+    with bar("baselines") as progress:
+        for count, (label, make) in enumerate(BASELINES.items(), start=1):
+            fit_on = make().fit(Spectra(hearing, train), name[train], hearing.column("domain")[train])
+            found[label] = np.full(len(hearing.cohort), np.nan)
+            found[label][tested] = fit_on.score(Spectra(hearing, tested), name[tested])
+            progress(count, len(BASELINES))
+    return found
