@@ -55,12 +55,19 @@ class ClipWindows:
         """
         chosen = signal.pick(self.channel)
         refuse_unusable(chosen)
-        values = np.nan_to_num(resample(chosen, RATE).values[0])  # (T,)
+        return self.cut(np.nan_to_num(resample(chosen, RATE).values[0]))
+
+    def cut(self, values: np.ndarray) -> np.ndarray:
+        """Samples at 16 kHz `(T,)` to windows `(W, 1, T)`, float32, whatever they hold, silence too."""
         windows = np.stack([np.resize(values[start:], self.samples) for start in self._starts(len(values))])
-        if self.level == "rms":
-            power = np.sqrt(np.mean(windows**2, axis=1, keepdims=True))
-            windows = windows * (10 ** (LEVEL_DBFS / 20) / np.maximum(power, SILENCE))
-        return windows[:, None].astype(np.float32)
+        return self.levelled(windows)[:, None].astype(np.float32)
+
+    def levelled(self, windows: np.ndarray) -> np.ndarray:
+        """Windows `(W, T)` at the level that is asked for; silence stays silent."""
+        if self.level == "as-is":
+            return windows
+        power = np.sqrt(np.mean(windows**2, axis=1, keepdims=True))
+        return windows * (10 ** (LEVEL_DBFS / 20) / np.maximum(power, SILENCE))
 
     def _starts(self, count: int) -> list[int]:
         """First sample of every window of a recording of `count` samples."""
