@@ -3,6 +3,7 @@ import pytest
 from stethos.errors import FormatError
 from stethos.report import card
 from stethos.report.checklist import ITEMS, UNFILLED, applies, checklist
+from stethos.report.wording import MACHINES, PEOPLE
 from stethos.types import Estimate
 
 
@@ -16,7 +17,7 @@ def test_a_result_stands_with_interval_origin_and_number_of_subjects():
     text = card.markdown("K", "synthetic", {"results": {"AUROC": Estimate(0.9, 0.8, 0.95, 40, 9)}})
     assert "| AUROC | 0.900 (0.800 to 0.950) | n 40, 9 events |" in text
     assert "value (synthetic)" in text
-    assert card.SAID["synthetic"] in text
+    assert PEOPLE.origins["synthetic"] in text
 
 
 def test_a_name_cannot_break_out_of_its_cell_or_line():
@@ -27,8 +28,9 @@ def test_a_name_cannot_break_out_of_its_cell_or_line():
 
 def test_every_origin_is_explained_and_no_card_lacks_the_warning():
     for origin in ("real", "synthetic", "generated"):
-        assert card.DEVICE in card.markdown("K", origin, {})
-        assert card.SAID[origin] in card.section(origin, {}).blocks
+        for wording in (PEOPLE, MACHINES):
+            assert f"**{wording.card_warning}**" in card.markdown("K", origin, {}, wording)
+            assert [wording.card_warning, wording.origins[origin]] == card.section(origin, {}, wording).blocks[:2]
 
 
 def test_the_section_holds_what_the_card_holds():

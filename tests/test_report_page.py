@@ -14,6 +14,7 @@ from stethos.metrics.calibration import Reliability
 from stethos.report import card, picture
 from stethos.report.page import Page, Section, Tile
 from stethos.report.table import Table
+from stethos.report.wording import MACHINES
 from stethos.types import Estimate, Signal
 
 HOSTILE = 'St <script>alert(1)</script> & "Sons" id="figure-1" ${x} {{7*7}} --> ]]>'
@@ -144,6 +145,19 @@ def test_a_real_page_does_not_say_synthetic_and_a_generated_one_says_generated()
 
 def test_every_page_says_that_it_is_no_medical_device():
     assert everything("real").html.count("edical device") >= 3  # at the top, at the foot, on every printed sheet
+
+
+def test_a_page_about_machines_speaks_of_no_people():
+    steps = [("all", 9, 8, ""), ("usable", 7, 6, "silent")]
+    flow = picture.flow("Recordings", steps, [("train", 4, 3)], units=MACHINES.units)
+    for origin in ("real", "synthetic", "generated"):
+        sections = [Section("Listened to", [flow]), card.section(origin, {}, MACHINES)]
+        html = Page("Fans", origin, "Heard.", sections=sections, wording=MACHINES).html
+        assert not re.search(r"medical|patient|people|subject", html)
+        assert html.count("afety function") >= 4  # at the top, at the foot, on every printed sheet, on the card
+        assert ("No number here is evidence about real machines" in html) == (origin != "real")
+    assert "9 recordings, 8 sources" in html
+    assert flow.data.columns == ("step", "recordings", "sources", "left_out_because")
 
 
 def saved(html, name):

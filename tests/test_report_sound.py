@@ -118,17 +118,26 @@ def test_false_alarms_stand_on_a_logarithmic_axis_with_their_budget():
     painted(ax)
 
 
+def test_a_range_of_less_than_a_decade_has_more_than_one_number_beside_it():
+    drawing, ax = style.canvas()
+    sound.alarm_budget(ax, np.array([0.0, 1.0]), {"upper bound": np.array([9000.0, 4000.0])}, 7000, 0.5)
+    low, high = ax.get_ylim()
+    assert [tick for tick in ax.get_yticks() if low <= tick <= high] == [2000, 5000, 10000]
+    fits(drawing)
+
+
 def test_an_enrolment_curve_has_an_interval_at_each_number_of_clips():
     _, ax = style.canvas()
     clips = np.array([3, 10, 50])
     sound.enrolment(ax, clips, {"ours": [SURE] * 3, "theirs": [UNSURE] * 3, "never tried": []}, "AUC, harmonic mean")
     assert [label.get_text() for label in ax.get_xticklabels()] == ["3", "10", "50"]
-    assert len(ax.lines) == 2
+    ours, theirs, open_points = ax.lines
+    assert open_points.get_xdata().tolist() == theirs.get_xdata().tolist()  # no interval, and it is seen
+    assert open_points.get_markerfacecolor() == style.PAPER
     bars = ax.collections[0].get_segments()
     assert [bar[:, 1].tolist() for bar in bars] == [[0.7, 0.9]] * 3
-    left, right = (line.get_xdata() for line in ax.lines)
-    assert (left < right).all()
-    assert np.sqrt(left * right) == pytest.approx(clips)
+    assert (ours.get_xdata() < theirs.get_xdata()).all()
+    assert np.sqrt(ours.get_xdata() * theirs.get_xdata()) == pytest.approx(clips)
     assert ax.get_ylabel() == "AUC, harmonic mean"
     painted(ax)
 

@@ -111,6 +111,24 @@ def test_the_numbers_behind_a_spectrogram_are_its_bands_and_frames():
     assert float(row["0.050 s"]) == pytest.approx(LEVELS[1, 0], abs=0.051)
 
 
+def test_a_long_spectrogram_is_listed_in_means_over_neighbouring_frames():
+    ramp = np.repeat(np.arange(240.0)[None], 128, axis=0)
+    picture = sound_picture.spectrogram("Spectrogram", ramp, 24.0, np.arange(1.0, 129))
+    row = rows(picture)[0]
+    assert len(row) == 1 + 80
+    assert float(row["0.150 s"]) == 1  # of the frames 0, 1 and 2
+    assert float(row["23.850 s"]) == 238
+    assert len(picture.data.csv()) < 70_000
+
+
+def test_a_clip_without_a_score_has_none_written_over_it():
+    nothing = Clip(LEVELS, 2.0, NOWHERE, 0, "fan", "id_00")
+    picture = sound_picture.clips("Clips", [(clip(3, 1), nothing)], CENTRES)
+    assert nothing.words == "fan/id_00 · normal"
+    assert picture.drawing.axes[1].get_title(loc="left") == "nearest normal · fan/id_00"
+    assert rows(picture)[1]["score"] == ""
+
+
 def test_clips_are_listed_with_what_is_written_over_them():
     listed = rows(pictures(["fan"], "ours")[1])
     assert [row["shown"] for row in listed] == ["clip", "nearest normal", "clip"]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from stethos.report.page import Section
 from stethos.report.table import Table, shown
+from stethos.report.wording import PEOPLE, Wording
 from stethos.types import Estimate, Origin
 
 Entry = str | Sequence[str] | Mapping[str, Estimate | str]
@@ -22,15 +23,9 @@ HEADINGS = {
     "hashes": "Hashes",
 }
 UNSTATED = "Not stated."
-DEVICE = "This is research software. It is not a medical device and must not guide the care of a patient."
-SAID = {
-    "real": "Records of real subjects.",
-    "synthetic": "Synthetic: simulated subjects with known truth. No number here is evidence about people.",
-    "generated": "Generated: records made by a model from others. No number here is evidence about people.",
-}
 
 
-def markdown(name: str, origin: Origin, entries: Mapping[str, Entry]) -> str:
+def markdown(name: str, origin: Origin, entries: Mapping[str, Entry], wording: Wording = PEOPLE) -> str:
     """The card as Markdown, for the README of a run.
 
     Args:
@@ -38,15 +33,16 @@ def markdown(name: str, origin: Origin, entries: Mapping[str, Entry]) -> str:
         origin: Where the records come from.
         entries: What stands under each of `HEADINGS`; a heading without an entry is printed as not stated,
             an entry under another name follows at the end. Text, points of a list, or name → value.
+        wording: Of people or of machines.
     """
-    parts = [f"# {_line(name)}", f"**{DEVICE}**", f"## Origin\n\n{SAID[origin]}"]
+    parts = [f"# {_line(name)}", f"**{wording.card_warning}**", f"## Origin\n\n{wording.origins[origin]}"]
     parts += [f"## {heading}\n\n{_written(entry, origin)}" for heading, entry in _entries(entries)]
     return "\n\n".join(parts) + "\n"
 
 
-def section(origin: Origin, entries: Mapping[str, Entry]) -> Section:
+def section(origin: Origin, entries: Mapping[str, Entry], wording: Wording = PEOPLE) -> Section:
     """The same card as a section of the report."""
-    blocks: list[str | Table] = [DEVICE, SAID[origin]]
+    blocks: list[str | Table] = [wording.card_warning, wording.origins[origin]]
     rows: list[tuple[str, str]] = []
     for heading, entry in _entries(entries):
         if isinstance(entry, Mapping) and any(isinstance(value, Estimate) for value in entry.values()):

@@ -29,13 +29,16 @@ def flow_canvas(steps: Sequence[Step], parts: Sequence[Part] = (), width: float 
 
 
 @styled
-def flow(ax: Axes, steps: Sequence[Step], parts: Sequence[Part] = ()) -> None:
+def flow(
+    ax: Axes, steps: Sequence[Step], parts: Sequence[Part] = (), units: tuple[str, str] = ("records", "subjects")
+) -> None:
     """Boxes from the top down, what was lost at the right, and the parts side by side at the foot.
 
     Args:
         ax: Panel in millimetres, as `flow_canvas` makes it.
         steps: Label, records, subjects, and why those missing since the step above were left out.
         parts: Label, records and subjects of what the last step was split into.
+        units: What both are called.
     """
     if not steps:
         return say(ax, "No cohort flow: no step was recorded.")
@@ -47,11 +50,16 @@ def flow(ax: Axes, steps: Sequence[Step], parts: Sequence[Part] = ()) -> None:
     for place, (label, records, subjects, reason) in enumerate(steps):
         if place:
             lost = steps[place - 1][1] - records, steps[place - 1][2] - subjects
-            _lost(ax, (middle, width), (top, top - GAP), f"{lost[0]:,} records, {lost[1]:,} subjects", reason)
+            _lost(ax, (middle, width), (top, top - GAP), _counted(lost, units, ", "), reason)
             top -= GAP
-        _box(ax, (1, main + 1), (top, top - BOX), label, f"{records:,} records, {subjects:,} subjects")
+        _box(ax, (1, main + 1), (top, top - BOX), label, _counted((records, subjects), units, ", "))
         top -= BOX
-    _split(ax, (middle, width), top, parts)
+    told = [(label, _counted(counts, units, "\n")) for label, *counts in parts]
+    _split(ax, (middle, width), top, told)
+
+
+def _counted(counts: Sequence[int], units: tuple[str, str], between: str) -> str:
+    return between.join(f"{count:,} {unit}" for count, unit in zip(counts, units, strict=True))
 
 
 def _box(ax: Axes, across: tuple[float, float], down: tuple[float, float], head: str, body: str) -> None:
@@ -76,7 +84,7 @@ def _lost(ax: Axes, across: tuple[float, float], down: tuple[float, float], numb
     ax.text(left, half, words, va="center", fontsize=style.SMALL, linespacing=1.35)
 
 
-def _split(ax: Axes, across: tuple[float, float], top: float, parts: Sequence[Part]) -> None:
+def _split(ax: Axes, across: tuple[float, float], top: float, parts: Sequence[tuple[str, str]]) -> None:
     """The parts side by side under the last box."""
     if not parts:
         return
@@ -85,16 +93,10 @@ def _split(ax: Axes, across: tuple[float, float], top: float, parts: Sequence[Pa
     centres = [each * (place + 0.5) for place in range(len(parts))]
     ax.plot([middle, middle], [top, bar], color=style.SOFT, linewidth=0.8)
     ax.plot([min(*centres, middle), max(*centres, middle)], [bar, bar], color=style.SOFT, linewidth=0.8)
-    for centre, (label, records, subjects) in zip(centres, parts, strict=True):
+    for centre, (label, numbers) in zip(centres, parts, strict=True):
         _arrow(ax, (centre, bar), (centre, top - GAP))
         down = top - GAP, top - GAP - PART
-        _box(
-            ax,
-            (centre - each / 2 + 1, centre + each / 2 - 1),
-            down,
-            label,
-            f"{records:,} records\n{subjects:,} subjects",
-        )
+        _box(ax, (centre - each / 2 + 1, centre + each / 2 - 1), down, label, numbers)
 
 
 def _arrow(ax: Axes, start: tuple[float, float], stop: tuple[float, float]) -> None:

@@ -15,6 +15,7 @@ from stethos.report import style
 from stethos.report.picture import Picture
 from stethos.report.svg import inline
 from stethos.report.table import MISSING, Cell, Table, shown
+from stethos.report.wording import PEOPLE, Wording
 from stethos.report.words import counts, spoken
 from stethos.types import Estimate, Origin
 
@@ -88,6 +89,7 @@ class Page:
         tiles: Key numbers.
         sections: The rest, in order.
         facts: Name → value, small print under the title: version, date, command.
+        wording: What depends on whether it is about people or machines.
     """
 
     title: str
@@ -96,6 +98,7 @@ class Page:
     tiles: Sequence[Tile] = ()
     sections: Sequence[Section] = ()
     facts: Mapping[str, str] | None = None
+    wording: Wording = PEOPLE
 
     @cached_property
     def html(self) -> str:

@@ -161,13 +161,19 @@ def training(
     return Picture(title, drawing, alt, Table(("part", "name", "step", "value"), rows), caption)
 
 
-def flow(title: str, steps: Sequence[diagram.Step], parts: Sequence[diagram.Part] = (), caption: str = "") -> Picture:
+def flow(
+    title: str,
+    steps: Sequence[diagram.Step],
+    parts: Sequence[diagram.Part] = (),
+    caption: str = "",
+    units: tuple[str, str] = ("records", "subjects"),
+) -> Picture:
     """Cohort flow; arguments as for `figure.flow`."""
     drawing, ax = diagram.flow_canvas(steps, parts)
-    diagram.flow(ax, steps, parts)
+    diagram.flow(ax, steps, parts, units)
     rows = [*steps, *((label, records, subjects, "part") for label, records, subjects in parts)]
-    alt = "; ".join(f"{label}: {records} records of {subjects} subjects" for label, records, subjects, _ in rows)
-    return Picture(title, drawing, alt, Table(("step", "records", "subjects", "left_out_because"), rows), caption)
+    alt = "; ".join(f"{label}: {count} {units[0]} of {whose} {units[1]}" for label, count, whose, _ in rows)
+    return Picture(title, drawing, alt, Table(("step", *units, "left_out_because"), rows), caption)
 
 
 def trace(

@@ -127,7 +127,7 @@ def alarm_budget(
     levels = [budget, *(value for rate in drawn.values() for value in rate[np.isfinite(rate)])]
     ax.set(yscale="log", xlabel="Threshold (anomaly score)", ylabel="False alarms a week")
     ax.set_ylim(min(levels) / 2, 2 * max(levels))
-    _decades(ax)
+    _decades(ax, (1, 2, 5) if max(levels) < 25 * min(levels) else (1,))
     legend_below(ax)
 
 
@@ -138,7 +138,7 @@ def enrolment(ax: Axes, clips: np.ndarray, areas: Mapping[str, Sequence[Estimate
     Args:
         ax: Panel; clips on a logarithmic axis.
         clips: Normal clips enrolled, rising from 1 or more, `(N,)`.
-        areas: Name → one estimate for each of `clips`.
+        areas: Name → one estimate for each of `clips`; an open point has no interval.
         unit: Label of the vertical axis.
     """
     drawn = {name: found for name, found in areas.items() if any(np.isfinite(item.value) for item in found)}
@@ -148,8 +148,11 @@ def enrolment(ax: Axes, clips: np.ndarray, areas: Mapping[str, Sequence[Estimate
         look = style.look(place)
         x = np.asarray(clips) * 1.025 ** (place - (len(drawn) - 1) / 2)  # side by side, so that no interval hides one
         ax.vlines(x, [item.low for item in found], [item.high for item in found], color=look.colour, linewidth=1)
-        y = [item.value for item in found]
+        y = np.array([item.value for item in found])
         ax.plot(x, y, color=look.colour, linestyle=look.dash, marker=look.marker, label=shortened(name, 44))
+        bare = ~np.isfinite([item.high - item.low for item in found])
+        if bare.any():
+            ax.plot(x[bare], y[bare], look.marker, color=look.colour, markerfacecolor=style.PAPER)
     ax.set(xscale="log", xlabel="Normal clips enrolled", ylabel=unit)
     ax.set_xticks(clips, [f"{count:g}" for count in clips])
     ax.minorticks_off()
@@ -220,10 +223,10 @@ def _dots(ax: Axes, groups: Mapping[str, Mapping[str, Estimate]]) -> bool:
     return bool(rows)
 
 
-def _decades(ax: Axes) -> None:
-    """Round numbers in plain figures along a logarithmic vertical axis."""
+def _decades(ax: Axes, steps: Sequence[int]) -> None:
+    """Round numbers in plain figures along a logarithmic vertical axis, as many a decade as there are steps."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    ax.yaxis.set_major_locator(LogLocator(numticks=7))
+    ax.yaxis.set_major_locator(LogLocator(subs=steps, numticks=7))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}" if value < 1 else f"{value:,.0f}"))
     ax.yaxis.set_minor_formatter(NullFormatter())

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+MOST_FRAMES = 80  # columns of a CSV, which would otherwise weigh more than the page
+
 Found = Mapping[str, Mapping[str, Estimate]]
 """Row → series → estimate."""
 
@@ -34,16 +36,26 @@ def spectrogram(
     region: Box | None = None,
     caption: str = "",
 ) -> Picture:
-    """One spectrogram; arguments as for `spectrogram.spectrogram`. The CSV holds tenths of a decibel."""
+    """One spectrogram; arguments as for `spectrogram.spectrogram`.
+
+    The CSV holds tenths of a decibel, of more than `MOST_FRAMES` frames the mean over neighbours.
+    """
     drawing, ax = style.canvas(height=74)
     spectra.spectrogram(ax, mel_db, seconds, centres, region)
-    frames = np.shape(mel_db)[1]
-    middles = (np.arange(frames) + 0.5) * seconds / max(frames, 1)
-    rows = [[*row] for row in np.column_stack([np.round(centres, 1), np.round(mel_db, 1)])]
+    starts, middles = _blocks(np.shape(mel_db)[1], seconds)
+    sums = np.add.reduceat(mel_db, starts, axis=1) if len(starts) else mel_db
+    mean = sums / np.diff(starts, append=np.shape(mel_db)[1])
+    rows = [[*row] for row in np.column_stack([np.round(centres, 1), np.round(mean, 1)])]
     data = Table(("hertz", *(f"{middle:.3f} s" for middle in middles)), rows)
     alt = f"Mel spectrogram of {seconds:.3g} s in dB."
     alt += f" Outlined: {spectra.named(region)}." if region is not None else ""
     return Picture(title, drawing, alt, data, caption)
+
+
+def _blocks(frames: int, seconds: float) -> tuple[np.ndarray, np.ndarray]:
+    """First frame of each block of neighbours, and its middle in seconds, `(M,)` each."""
+    edges = np.unique(np.linspace(0, frames, min(frames, MOST_FRAMES) + 1).round().astype(int))
+    return edges[:-1], (edges[:-1] + edges[1:]) / 2 * seconds / max(frames, 1)
 
 
 def clips(title: str, pairs: Sequence[tuple[Clip, Clip | None]], centres: np.ndarray, caption: str = "") -> Picture:

@@ -37,7 +37,7 @@ class Clip:
     Args:
         mel_db: Mel spectrogram in dB, `(bands, frames)`.
         seconds: How long it is.
-        score: Higher means more anomalous.
+        score: Higher means more anomalous; NaN where it has none.
         truth: 0 normal, 1 anomaly, NaN unknown.
         machine: Such as "fan".
         section: Such as "id_00".
@@ -59,8 +59,8 @@ class Clip:
 
     @property
     def scored(self) -> str:
-        """The score in words."""
-        return f"score {self.score:.3g}".replace("-", "−")
+        """The score in words; empty where there is none."""
+        return f"score {self.score:.3g}".replace("-", "−") if np.isfinite(self.score) else ""
 
     @property
     def told(self) -> str:
@@ -70,7 +70,7 @@ class Clip:
     @property
     def words(self) -> str:
         """Machine, section, truth and score."""
-        return f"{self.source} · {self.told} · {self.scored}"
+        return _dotted(self.source, self.told, self.scored)
 
 
 @styled
@@ -119,7 +119,7 @@ def pair(ax: Axes, right: Axes, clip: Clip, nearest: Clip | None, centres: np.nd
         FormatError: There is not one middle for each band.
     """
     all_db = np.concatenate([item.mel_db.ravel() for item in (clip, nearest) if item is not None])
-    over = f"{shortened(clip.source, SOURCE)} · {clip.told} · {clip.scored}"
+    over = _dotted(shortened(clip.source, SOURCE), clip.told, clip.scored)
     for panel, item, words in ((ax, clip, over), (right, nearest, _beside(clip, nearest))):
         if item is None or not np.isfinite(item.mel_db).any():
             say(panel, "no clip to show")
@@ -149,8 +149,13 @@ def _beside(clip: Clip, nearest: Clip | None) -> str:
     """Title of the normal clip; machine and section only where they are not those of the clip."""
     if nearest is None:
         return ""
-    source = "" if nearest.source == clip.source else f"{shortened(nearest.source, SOURCE)} · "
-    return f"nearest normal · {source}{nearest.scored}"
+    source = "" if nearest.source == clip.source else shortened(nearest.source, SOURCE)
+    return _dotted("nearest normal", source, nearest.scored)
+
+
+def _dotted(*words: str) -> str:
+    """Words with a dot between; an empty one is left out."""
+    return " · ".join(word for word in words if word)
 
 
 def _shown(ax: Axes, mel_db: np.ndarray, seconds: float, centres: np.ndarray, limits: tuple[float, float]) -> None:
