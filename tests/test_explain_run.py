@@ -53,6 +53,26 @@ def test_every_row_adds_up_to_what_the_model_said(run, clinic):
     assert set(found.truth) == {0.0, 1.0}
 
 
+def test_one_recording_is_explained_wave_by_wave(run, clinic, capsys):
+    strip = sorted(clinic.rglob("*.hea"))[0]
+    capsys.readouterr()
+    stethos("pocket-k", "explain", run.folder, strip)
+    told = json.loads(capsys.readouterr().out)
+    assert set(told["shapley"]) >= {"P", "PR", "QRS", "ST", "T", "TP"}
+    assert sum(told["shapley"].values()) == pytest.approx(told["logit"] - told["baseline_logit"], abs=1e-4)
+    assert told["bounds"]["QRS"][0] < 0 < told["bounds"]["QRS"][1]
+
+
+def test_a_model_of_a_simulated_world_explains_no_real_recording(run, tmp_path, capsys):
+    strip = tmp_path / "strip.csv"
+    beats = np.where(np.arange(5000) % 400 < 8, 1.0, 0.0) + 0.01 * np.sin(np.arange(5000))
+    strip.write_text("# rate: 500\n# unit: mV\nI\n" + "\n".join(f"{value:.4f}" for value in beats))
+    with pytest.raises(SystemExit) as stop:
+        stethos("pocket-k", "explain", run.folder, strip)
+    assert stop.value.code == 2
+    assert "simulated" in capsys.readouterr().err
+
+
 def test_the_shares_are_in_the_metrics_and_sum_to_one(run):
     numbers = json.loads(run.metrics.read_text())
     share = [numbers[f"shapley.share.{name}"]["value"] for name in ("P", "PR", "QRS", "ST", "T", "TP", "timing")]

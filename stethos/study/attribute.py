@@ -19,7 +19,7 @@ from stethos.signal.prepare import PREPARATIONS
 from stethos.study.lead import LeadWindows
 from stethos.study.progress import bar
 from stethos.study.task import Score
-from stethos.types import Attribution, Cohort, Predictions, Run, Signal
+from stethos.types import Attribution, Cohort, Predictions, Record, Run, Signal
 
 EXAMPLES = 5
 REFERENCE = 200  # recordings without the event behind the mean beat
@@ -103,6 +103,32 @@ def attribute(
     result = Attributed(tuple(found), part.record, part.subject, part.truth[:, 0], examples)
     _save(run.private / "attribution.npz", result)
     return result
+
+
+def explain_record(score: Score, windows: LeadWindows, record: Record) -> dict[str, Any]:
+    """What every wave of one recording contributes to its logit, over the isoelectric line.
+
+    Args:
+        score: The model.
+        windows: How recordings are prepared.
+        record: The recording; its first usable window is explained.
+
+    Returns:
+        Plain values: the logits of the recording and of the baseline, the contribution of every wave (they add up to
+        the difference), and its median start and stop in seconds from R.
+
+    Raises:
+        ChannelError: The lead is missing.
+        QualityError: Fewer than two beats are found, or the lead is too short.
+    """
+    told = explain(score, windows.first(record.pick(windows.lead)), PREPARATIONS[windows.preparation])
+    waves = {name: round(float(value), 6) for name, value in zip(told.names, told.values[:, 0], strict=True)}
+    bounds = {
+        name: None if np.isnan(ends).any() else [round(float(end), 3) for end in ends]
+        for name, ends in zip(told.names, told.bounds, strict=True)
+    }
+    logit, empty = float(told.full[0]), float(told.empty[0])
+    return {"logit": logit, "baseline_logit": empty, "shapley": waves, "bounds": bounds, "baseline": told.baseline}
 
 
 def attribute_fold(

@@ -44,7 +44,7 @@ from stethos.io import read
 from stethos.nn.net1d import BLOCKS, WIDTHS, Net1d
 from stethos.objectives.supervised import masked_bce, masked_mse
 from stethos.signal.prepare import PREPARATIONS
-from stethos.study.attribute import Attributed, attribute, attribute_fold, keep_folds
+from stethos.study.attribute import Attributed, attribute, attribute_fold, explain_record, keep_folds
 from stethos.study.controls import linear_probe
 from stethos.study.ensemble import Ensemble, scorer, validation
 from stethos.study.folds import quarters, rotations
@@ -264,17 +264,33 @@ def evaluate(
     return made
 
 
-def explain(run: Path, cohort: Path, *, records: int = 200, show_examples: bool = False) -> Run:
-    """Exact Shapley values of the waves over tested recordings; the report and metrics.json take them up.
+def explain(
+    run: Path,
+    cohort: Path,
+    *,
+    records: int = 200,
+    show_examples: bool = False,
+    rate: float | None = None,
+    unit: str | None = None,
+    allow_synthetic_model: bool = False,
+) -> Run | Iterator[dict[str, Any]]:
+    """Exact Shapley values of the waves: of tested recordings for the report and metrics.json, or of one recording.
 
     Args:
         run: Folder of a finished run.
-        cohort: The cohort that it was trained on, or a further one that was evaluated.
-        records: How many recordings; half with the event as far as there are so many.
+        cohort: The cohort that it was trained on, a further one that was evaluated, or one recording.
+        records: How many recordings of a cohort; half with the event as far as there are so many.
         show_examples: Print recordings of people as examples in the report.
+        rate: Sampling rate in Hz, for a recording that does not state it.
+        unit: Unit, such as mV, for a recording that does not state it.
+        allow_synthetic_model: Let a model of a simulated world look at a real recording.
     """
     made = Run(Path(run))
     recipe, model = recipe_of(made), load(made.folder)
+    if not Path(cohort).is_dir():
+        record = read(cohort, rate=rate, unit=unit)
+        refuse_simulated(made, record, allow_synthetic_model)
+        return iter([{"file": str(cohort), **explain_record(scorer(model.score), _windows(recipe), record)}])
     said = Predictions.load(made.predictions).mean_over_seeds()
     attribute(made, open_cohort(cohort), said, scorer(model.score), _windows(recipe), records)
     publish(made, recipe.operate, show_examples)
