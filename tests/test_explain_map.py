@@ -184,3 +184,14 @@ def test_usual_levels_need_a_recording():
         usual_levels(np.zeros((0, 1, RATE)), RATE)
     with pytest.raises(QualityError, match="normal recording"):
         usual_levels(np.zeros((3, 1, 100)), RATE)
+
+
+@pytest.mark.parametrize("length", [0.2, 1.0, 1.4])
+def test_a_sound_too_short_for_two_pieces_is_taken_in_halves(length: float):
+    time = np.arange(round(length * RATE)) / RATE
+    late = np.where(time > length / 2, np.sin(2 * np.pi * 5000 * time), 0.0)
+    sound = (0.01 * np.random.default_rng(0).standard_normal(len(time)) + 0.1 * late)[None]
+    found = occlude(lambda x: np.abs(np.fft.rfft(x[:, 0]))[:, round(5000 * length)], sound, RATE)
+    assert found.seconds.tolist() == pytest.approx([0, length / 2, length])
+    region = driving_region(found)
+    assert (region.low, region.high, region.start) == (4000, 6000, pytest.approx(length / 2))

@@ -20,7 +20,10 @@ from typing import Any, cast
 from stethos.cli.recipe import as_command
 from stethos.errors import RecipeError, StethosError
 
-HEADLINE = r"[\w-]+\.(auroc|npv|npv_trivial|mae|mae_of_the_mean)|(control|difference)\.\w+\.\w+(\.auroc)?"
+HEADLINE = (
+    r"[\w-]+\.(auroc|npv|npv_trivial|mae|mae_of_the_mean)|(control|difference)\.\w+\.\w+(\.auroc)?"
+    r"|(baseline\.\w+\.)?official|mean\.auc|pooled\.p?auc|mauc"
+)
 PAGES = Path(__file__).parent.parent / "systems"
 
 

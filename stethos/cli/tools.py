@@ -32,6 +32,7 @@ def predict(
     unit: str | None = None,
     age: float | None = None,
     paced: bool | None = None,
+    machine: str = "",
     allow_synthetic_model: Annotated[bool, Parameter(negative="")] = False,
 ) -> Iterator[dict[str, Any]]:
     """Score recordings with a finished run: one JSON line a file.
@@ -44,12 +45,21 @@ def predict(
         unit: Unit, such as mV, for files that do not state it.
         age: Of the person in years, where the file does not say; under 18 the model abstains.
         paced: Whether the rhythm is paced; then the model abstains.
+        machine: Machine and section that is heard, where the model knows several.
         allow_synthetic_model: Let a model of a simulated world look at a real recording.
     """
+    from inspect import signature
+
+    from stethos.errors import RecipeError
     from stethos.systems import page_of
 
-    known = {"lead": lead, "rate": rate, "unit": unit, "age": age, "paced": paced}
-    return page_of(run).predict(run, files, **known, allow_synthetic_model=allow_synthetic_model)
+    page = page_of(run)
+    given = {"lead": lead, "rate": rate, "unit": unit, "age": age, "paced": paced, "machine": machine}
+    given = {name: value for name, value in given.items() if value not in (None, "")}
+    strange = sorted(set(given) - set(signature(page.predict).parameters))
+    if strange:
+        raise RecipeError(f"{run} is of a system that is not told --{' or --'.join(strange)}; leave that away")
+    return page.predict(run, files, **given, allow_synthetic_model=allow_synthetic_model)
 
 
 def compare(runs: list[Path]) -> Any:

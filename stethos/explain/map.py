@@ -93,7 +93,7 @@ def occlude(
         rate: Of `x`, Hz.
         usual: Usual levels of the machine, from `patches.usual_levels`; None for the rest of the clip itself.
         hertz: Edges of the bands, Hz; None for eight edges from 0 to 8 kHz, as far as the rate goes.
-        seconds: Edges of the pieces of time; None for one every second.
+        seconds: Edges of the pieces of time; None for one every second, for halves of a sound too short for two.
 
     Raises:
         ChannelError: There are several channels.

@@ -85,7 +85,7 @@ class Patches:
             rate: Hz.
             usual: From `usual_levels`; None for the rest of the clip.
             hertz: Edges of the bands; None for `HERTZ`, up to half the rate.
-            seconds: Edges of the pieces; None for one every second.
+            seconds: Edges of the pieces; None for one every second, for halves where there would be one without a rest.
 
         Raises:
             ChannelError: There are several channels.
@@ -101,6 +101,7 @@ class Patches:
             hertz = np.array([*(edge for edge in HERTZ if edge < rate / 2), rate / 2])
         if seconds is None:
             whole = np.arange(0, max(len(wave) / rate - PIECE / 2, PIECE / 2), PIECE)  # no crumb at the end
+            whole = np.array([0, len(wave) / rate / 2]) if len(whole) == 1 and usual is None else whole
             seconds = np.append(whole, len(wave) / rate)
         return Patches(wave, rate, np.asarray(hertz, float), np.asarray(seconds, float), usual)
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from stethos.errors import CohortError, OriginError, RunError, StethosError
+from stethos.errors import CohortError, FormatError, OriginError, RecipeError, RunError, StethosError
 from stethos.explain.map import driving_region, occlude
 from stethos.io import read
+from stethos.io.sound import sound_header
 from stethos.signal.clip import RATE
 from stethos.study import sound_parts
 from stethos.study.detector import Detector, Memory
@@ -66,10 +68,28 @@ def refuse_simulated(run: Run, record: Record, allowed: bool) -> None:
         OriginError: The run's origin is not real, the record's is, and it was not allowed.
     """
     if read_config(run)["origin"] != "real" and record.origin == "real" and not allowed:
-        raise OriginError(
-            f"record {record.id}: a model trained on a simulated factory does not judge a real machine; train on its "
-            "own normal recordings, or pass --allow-synthetic-model to see what it says all the same"
-        )
+        raise _not_real(f"record {record.id}")
+
+
+def refuse_real_sounds(run: Run, clips: Path, allowed: bool) -> None:
+    """The same of a folder of recordings, of which the headers alone are read.
+
+    Raises:
+        OriginError: The run's origin is not real, that of a recording is, and it was not allowed.
+    """
+    if allowed or read_config(run)["origin"] == "real":
+        return
+    for file in sound_files(clips):
+        with suppress(FormatError):  # whoever reads it says so
+            if sound_header(file).origin == "real":
+                raise _not_real(str(file))
+
+
+def _not_real(what: str) -> OriginError:
+    return OriginError(
+        f"{what}: a model trained on a simulated factory does not judge a real machine; train on its own normal "
+        "recordings, or pass --allow-synthetic-model to see what it says all the same"
+    )
 
 
 def occluded(detector: Detector, files: Sequence[Path], machine: str = "") -> Iterator[dict[str, Any]]:
@@ -153,9 +173,12 @@ def enrol_machine(
 
     Raises:
         QualityError: Fewer than three recordings are usable.
+        RecipeError: The machine has no name.
         RunError: The run's back end asks for the machine's class, which a new machine has not.
     """
     refuse_classifier(detector)
+    if not machine.strip():
+        raise RecipeError("a machine needs a name, such as --machine pump41; got none")
     sounds, refused = normal_sounds(run, detector, clips, machine, allow_synthetic_model)
     yield from refused
     every = [detector.heard(sound.windows) for sound in sounds]

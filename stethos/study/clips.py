@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -15,42 +15,11 @@ from stethos import __version__
 from stethos.data.prepared import Preparation, Prepared, prepare_cohort
 from stethos.errors import CohortError, RecipeError
 from stethos.signal.clip import ClipWindows
+from stethos.study.listening import FACTS, TOLD, Listening, anomaly_of, identity_of, words
 from stethos.study.partition import Step
 from stethos.study.progress import bar
 from stethos.train.dist import chief, same
 from stethos.types import Cohort, Fact, Predictions, Record, Run
-
-FACTS = ("machine", "section", "domain", "attributes")
-TOLD = (*FACTS, "year", "fault", "severity")  # follow into the predictions, "" where unknown
-
-
-@dataclass(frozen=True)
-class Listening:
-    """What is heard of every recording, and what the recordings are divided into.
-
-    Args:
-        seconds: Length of the windows that a network hears; a shorter recording is repeated.
-        channel: Name of the channel, "1" for the first.
-        level: "as-is", or "rms" where the level of the recordings means nothing.
-        classes: What is told apart: each machine and section, also their attributes, or transformed copies of
-            the recordings; "auto" takes the first of these that gives two classes.
-        valid_fraction: Share of the normal training recordings that stop the training and set thresholds.
-        test_fraction: Share of the normal recordings that are tested, where the cohort has no column split.
-        split_seed: Of the division.
-    """
-
-    seconds: float = 10.0
-    channel: str = "1"
-    level: Literal["as-is", "rms"] = "as-is"
-    classes: Literal["auto", "section", "attributes", "copies"] = "auto"
-    valid_fraction: float = 0.1
-    test_fraction: float = 0.3
-    split_seed: int = 0
-
-    @property
-    def windows(self) -> ClipWindows:
-        """How a recording is cut."""
-        return ClipWindows(self.seconds, self.channel, self.level)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,16 +83,6 @@ class Hearing:
         return words(self.cohort, name)
 
 
-def words(cohort: Cohort, name: str) -> np.ndarray:
-    """A text column, "" where unknown or absent, `(N,)`."""
-    if name not in cohort.rows:
-        return np.full(len(cohort), "", dtype="<U1")
-    column = cohort.rows[name]
-    if column.dtype.kind == "f":
-        return np.array(["" if np.isnan(item) else f"{item:g}" for item in column])
-    return np.array(["" if item is None else str(item) for item in column])
-
-
 @dataclass(frozen=True, eq=False)
 class Divided:
     """A cohort of sounds and what becomes of each recording.
@@ -161,14 +120,15 @@ def begin(divided: Divided, run: Run, listening: Listening, workers: int = 1) ->
     if chief():
         same(None)
     usable = {name: rows[np.isin(rows, prepared.window_record)] for name, rows in parts.items()}
-    heard = {**usable, "internal": usable["internal"][classes.machine[usable["internal"]] >= 0]}
+    known = np.unique(classes.machine[usable["train"]])
+    heard = {name: rows[np.isin(classes.machine[rows], known)] for name, rows in usable.items()}
     flow = list(divided.flow)
     for name, rows in heard.items():
         flow.append(Step(name, len(rows), _subjects(people, rows), _lost(parts[name], usable[name], rows)))
-    for name in ("train", "valid"):
-        if not len(heard[name]):
+    for name, least in (("train", 2), ("valid", 1)):
+        if np.isin(prepared.window_record, heard[name]).sum() < least:
             why = ", ".join(sorted({reason for _, reason in prepared.refused})[:3]) or "there are too few"
-            raise CohortError(f"no usable normal recording is left for the part {name}: {why}; add recordings")
+            raise CohortError(f"not enough normal recordings are left for the part {name}: {why}; add recordings")
     return Hearing(run, people, heard, classes, listening.windows, prepared, flow)
 
 
@@ -181,52 +141,28 @@ def _lost(before: np.ndarray, usable: np.ndarray, after: np.ndarray) -> str:
     return ", ".join(told)
 
 
-def refuse_impossible(listening: Listening) -> None:
-    """Raise where a recipe asks for what cannot be.
-
-    Raises:
-        RecipeError: The window is shorter than 0.2 s, or a fraction leaves nothing.
-    """
-    if not 0.2 <= listening.seconds <= 60:
-        raise RecipeError(f"--seconds, the window, lies between 0.2 and 60; got {listening.seconds:g}")
-    if not 0 < listening.valid_fraction < 1 or not 0 <= listening.test_fraction < 1:
-        raise RecipeError(
-            "--valid-fraction lies between 0 and 1 and --test-fraction from 0 to below 1; "
-            f"got {listening.valid_fraction:g} and {listening.test_fraction:g}"
-        )
-
-
 def divide(people: Cohort, listening: Listening) -> tuple[dict[str, np.ndarray], list[Step]]:
     """Rows of "train", "valid" and "internal"; what is trained and validated on is normal.
 
     A source recording is on one side only. Every class keeps at least one recording to train on.
 
     Raises:
-        CohortError: Nothing is normal, or a recording has neither a split nor a label.
+        CohortError: Nothing is normal, a recording has no machine, or neither a split nor a label, or a column holds a
+            word that it cannot hold.
     """
-    anomaly = people.rows["anomaly"] if "anomaly" in people.rows else np.full(len(people), np.nan)
-    split = words(people, "split")
-    flow = [Step("all recordings", len(people), _subjects(people, np.arange(len(people))))]
-    unknown = (split == "") & ~np.isin(anomaly, (0, 1))
-    if unknown.any():
-        raise CohortError(
-            f"{int(unknown.sum())} recordings have neither split nor anomaly; fill one of these columns: "
-            "split train or test, anomaly 0 or 1"
-        )
+    split, anomaly = words(people, "split"), anomaly_of(people)
+    _refuse_unlabelled(people, split, anomaly)
     normal = (split != "test") & (anomaly != 1)
-    left_out = (split == "train") & (anomaly == 1)
-    if left_out.any():
-        words_ = f"{int(left_out.sum())} anomalies among the training recordings"
-        flow.append(Step("usable as labelled", int((~left_out).sum()), _subjects(people, ~left_out), words_))
     if not normal.any():
         raise CohortError("a detector needs normal recordings to learn from; the cohort has none outside of its tests")
-    group = _groups(people)
+    group, seed = _groups(people), listening.split_seed
     held = np.zeros(len(people), bool)
     if (split[normal] == "").any() and listening.test_fraction:
-        held = normal & (split == "") & _share(people, normal, group, listening.test_fraction, listening.split_seed)
+        held = normal & (split == "") & _share(people, normal, group, listening.test_fraction, seed)
     rest = normal & ~held
-    valid = rest & _share(people, rest, group, listening.valid_fraction, listening.split_seed + 1)
-    tested = ((split == "test") | held | ((split == "") & (anomaly == 1))) & ~left_out
+    valid = rest & _share(people, rest, group, listening.valid_fraction, seed + 1)
+    left_out = (split == "train") & (anomaly == 1)
+    tested = ~normal & ~left_out | held
     crossed = tested & np.isin(people.subjects, people.subjects[rest])
     if crossed.any():
         raise CohortError(
@@ -234,7 +170,35 @@ def divide(people: Cohort, listening: Listening) -> tuple[dict[str, np.ndarray],
             "recording one subject and one split"
         )
     rows = {"train": rest & ~valid, "valid": valid, "internal": tested}
-    return {name: np.flatnonzero(chosen) for name, chosen in rows.items()}, flow
+    return {name: np.flatnonzero(chosen) for name, chosen in rows.items()}, _flow(people, left_out)
+
+
+def _refuse_unlabelled(people: Cohort, split: np.ndarray, anomaly: np.ndarray) -> None:
+    nameless = int((words(people, "machine") == "").sum())
+    if nameless:
+        raise CohortError(
+            f"{nameless} of {len(people)} recordings have nothing in the column machine; name it, such as fan, or let "
+            "`stethos cohort import sounds` write the table"
+        )
+    for name, allowed in (("split", ("train", "test")), ("domain", ("source", "target"))):
+        strange = sorted(set(words(people, name).tolist()) - {"", *allowed})
+        if strange:
+            raise CohortError(f"the column {name} holds {', '.join(allowed)} or nothing; got {', '.join(strange[:3])}")
+    unknown = int(((split == "") & np.isnan(anomaly)).sum())
+    if unknown:
+        raise CohortError(
+            f"{unknown} recordings have neither split nor anomaly; fill one of these columns: split train or test, "
+            "anomaly 0 or 1"
+        )
+
+
+def _flow(people: Cohort, left_out: np.ndarray) -> list[Step]:
+    """All recordings, and those that are left without the anomalies that were to be trained on."""
+    flow = [Step("all recordings", len(people), _subjects(people, np.arange(len(people))))]
+    if left_out.any():
+        why = f"{int(left_out.sum())} anomalies among the training recordings"
+        flow.append(Step("usable as labelled", int((~left_out).sum()), _subjects(people, ~left_out), why))
+    return flow
 
 
 def _subjects(people: Cohort, rows: np.ndarray) -> int:
@@ -248,15 +212,30 @@ def _groups(people: Cohort) -> np.ndarray:
 
 
 def _share(people: Cohort, among: np.ndarray, group: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-    """A Boolean a row: about a fraction of the sources of every group, never all of a group."""
-    chosen = np.zeros(len(people), bool)
-    generator = np.random.default_rng([seed, 77])
+    """A Boolean a row: about a fraction of the sources of every group, never all of a group and at least one of all.
+
+    A source with recordings in several groups is never chosen: it would be missing in each.
+    """
+    generator, subject = np.random.default_rng([seed, 77]), people.subjects
+    chosen, alone = np.zeros(len(people), bool), among & _in_one_group(subject, among, group)
+    most: tuple[int, np.ndarray] = (1, chosen)
     for name in np.unique(group[among]):
         here = among & (group == name)
-        sources = generator.permutation(np.unique(people.subjects[here]))
+        sources = generator.permutation(np.unique(subject[here]))
         count = min(round(fraction * len(sources) + generator.random() - 0.5), len(sources) - 1)
-        chosen |= here & np.isin(people.subjects, sources[: max(count, 0)])
-    return chosen
+        free = sources[np.isin(sources, subject[here & alone])]
+        chosen = chosen | here & np.isin(subject, free[: max(count, 0)])
+        if len(free) and len(sources) > most[0]:
+            most = (len(sources), here & (subject == free[0]))
+    return chosen if chosen.any() else most[1]
+
+
+def _in_one_group(subject: np.ndarray, among: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Whether all recordings among these of a row's source are of one group, `(N,)`."""
+    seen: dict[str, set[str]] = {}
+    for source, name in zip(subject[among], group[among], strict=True):
+        seen.setdefault(source, set()).add(name)
+    return np.array([len(seen.get(source, ())) == 1 for source in subject])
 
 
 def classes_of(people: Cohort, train: np.ndarray, kind: str, copies: int) -> Classes:
@@ -271,7 +250,7 @@ def classes_of(people: Cohort, train: np.ndarray, kind: str, copies: int) -> Cla
     Raises:
         RecipeError: The kind that was asked for gives one class only.
     """
-    section = np.char.add(np.char.add(words(people, "machine"), "/"), words(people, "section"))
+    section = identity_of(words(people, "machine"), words(people, "section"))
     finer = np.char.add(np.char.add(section, "/"), words(people, "attributes"))
     if kind == "copies":
         return _labelled(section, section, train, copies)
@@ -332,8 +311,7 @@ def as_predictions(hearing: Hearing, score: np.ndarray, seed: int, parts: Sequen
     chosen = {name: hearing.parts[name] for name in parts or hearing.parts}
     rows = np.concatenate(list(chosen.values()))
     people = hearing.cohort
-    anomaly = people.rows["anomaly"] if "anomaly" in people.rows else np.full(len(people), np.nan)
-    truth = np.where(words(people, "split") == "train", 0.0, anomaly)
+    truth = np.where(words(people, "split") == "train", 0.0, anomaly_of(people))
     return Predictions(
         score=score[rows, None],
         truth=truth[rows, None],

@@ -12,9 +12,9 @@ from stethos.study import sound_parts
 from stethos.study.alarm import NormalBlocks, set_alarm
 from stethos.study.ask_detector import keep_audit, refuse_classifier
 from stethos.study.budget import hours_needed
-from stethos.study.clips import words
 from stethos.study.detector import Detector
 from stethos.study.enrol import COUNTS, enrolment_curve
+from stethos.study.listening import identity_of, words
 from stethos.study.monitor import keep_for_report
 from stethos.study.planted import Sound, miss_rates
 from stethos.study.progress import bar
@@ -44,7 +44,7 @@ def demonstrate(run: Run, detector: Detector, plan: Plan) -> None:
     people = factory(plan)
     normal = (words(people, "split") == "test") & (people.rows["anomaly"] == 0) & (words(people, "domain") != "target")
     chosen = np.random.default_rng(0).permutation(np.flatnonzero(normal))[:40]
-    machine = [f"{words(people, 'machine')[row]}/{words(people, 'section')[row]}" for row in chosen]
+    machine = identity_of(words(people, "machine"), words(people, "section"))[chosen].tolist()
     sounds = [
         Sound(detector.windows.apply(people[row].signals[0]), name, str(row))
         for row, name in zip(chosen, machine, strict=True)
@@ -59,7 +59,7 @@ def _alarm(run: Run, detector: Detector, plan: Plan, trained: int) -> None:
     """
     people = factory(plan)
     new = np.flatnonzero(words(people, "split") == "train")[trained:]
-    name = f"{words(people, 'machine')[0]}/{words(people, 'section')[0]}"
+    name = str(identity_of(words(people, "machine"), words(people, "section"))[0])
     score = detector.judge(_heard(detector, people, new), detector.machine_of(name))
     normal = NormalBlocks(score, detector.windows.seconds, recording=np.arange(len(score)))
     refused = ""

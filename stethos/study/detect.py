@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,20 +16,21 @@ from torch.nn import functional as F
 
 from stethos.augment import draws
 from stethos.data.batch import balanced_rows, epoch_rows
-from stethos.errors import RecipeError, RunError
+from stethos.errors import CohortError, RecipeError, RunError
 from stethos.nn.mel import LogMel
 from stethos.nn.norm import restate
 from stethos.study import backends, clips
-from stethos.study.clips import Hearing, Listening
+from stethos.study.clips import Hearing
 from stethos.study.detector import Detector, Memory
 from stethos.study.ensemble import scorer
 from stethos.study.examples import keep_examples
 from stethos.study.lead import joined, record_scores
+from stethos.study.listening import Listening, anomaly_of, identity_of, refuse_impossible
 from stethos.study.own_class import own_class
 from stethos.study.progress import bar
 from stethos.study.publish import write_flow
 from stethos.study.sound_baselines import BASELINES
-from stethos.train.dist import chief, join
+from stethos.train.dist import chief, join, share
 from stethos.train.loop import Options, fit
 from stethos.train.run import read_config, start_run
 from stethos.train.weights import load_weights, save_weights
@@ -71,7 +73,7 @@ def clips_of(hearing: Hearing, part: str = "train") -> Clips:
 
 def clips_here(people: Cohort, listening: Listening) -> Clips:
     """The windows of a small cohort's normal recordings, cut in memory."""
-    rows = np.flatnonzero(people.column("anomaly") == 0)
+    rows = np.flatnonzero(anomaly_of(people) == 0)
     held = [listening.windows.apply(people[int(row)].pick(listening.channel)) for row in rows]
     classes = clips.classes_of(people, rows, listening.classes, copies=1)
     label = np.repeat(classes.label[rows], [len(item) for item in held])
@@ -142,7 +144,7 @@ def open_hearing(system: System, people: Cohort, out: Path, recipe: Any, workers
     if recipe.backend not in backends.NAMES:
         raise RecipeError(f"--backend is one of {', '.join(backends.NAMES)}; got {recipe.backend}")
     listening: Listening = recipe.listen
-    clips.refuse_impossible(listening)
+    refuse_impossible(listening)
     join()
     parts, flow = clips.divide(people, listening)  # before there is a folder that remembers the recipe
     classes = clips.classes_of(people, parts["train"], listening.classes, system.copies)
@@ -177,24 +179,27 @@ def fitted(
         loss: Of a network in evaluation mode on the validation clips.
         stage: Name in the log.
     """
-    waves = first_waves(hearing, schedule)
+    store, chosen = hearing.prepared.store, settling_windows(hearing, schedule)
 
     def settle(network: nn.Module) -> None:
         embed = cast(Callable[[Tensor], Tensor], network.embed)
-        restate(network, [partial(embed, part) for part in waves])
+        restate(network, (partial(embed, torch.from_numpy(store.take(part))) for part in chosen))
 
     options = Options(stage=stage, settle=settle)
     fit(model, draw, schedule, hearing.run, validate=lambda network: {"monitor": -loss(network)}, options=options)
     return model.eval()
 
 
-def first_waves(hearing: Hearing, schedule: Schedule) -> list[Tensor]:
-    """A few batches of unmixed training windows, drawn once."""
+def settling_windows(hearing: Hearing, schedule: Schedule) -> np.ndarray:
+    """Numbers of the training windows of a few batches, all of one size, drawn once: this process's share of each.
+
+    Returns:
+        `(batches, share)`.
+    """
     windows = hearing.windows_of("train")
     order = np.random.default_rng(schedule.seed).permutation(windows)[: RESTATED * schedule.batch]
-    whole = torch.from_numpy(hearing.prepared.store.take(np.sort(order)))
-    order = np.random.default_rng(schedule.seed).permutation(len(whole))
-    return [part for part in whole[torch.from_numpy(order)].split(schedule.batch) if len(part) > 1] or [whole]
+    size = min(schedule.batch, len(order))
+    return order[: len(order) // size * size].reshape(-1, size)[:, share(size)]
 
 
 def class_loss(hearing: Hearing, transform: Callable[[Tensor, Tensor], Tensor], most: int = 512) -> Callable:
@@ -243,14 +248,19 @@ def heard_by(hearing: Hearing, model: nn.Module) -> Heard:
 def judged(hearing: Hearing, heard: Heard, scale: float, margin: float) -> dict[str, np.ndarray]:
     """Score of every recording by every back end, fitted on the training recordings, `(N,)` each.
 
-    Nothing is chosen here: all of them are kept, and the recipe names the one that speaks.
+    Nothing is chosen here: all of them are kept, and the recipe names the one that speaks. One that these recordings
+    do not allow is left out, and the log says why.
     """
     classes, train = hearing.classes, hearing.parts["train"]
     domain = hearing.column("domain")
     tested = np.concatenate([hearing.parts["valid"], hearing.parts["internal"]])
     found: dict[str, np.ndarray] = {}
     for name, make in backends.BACKENDS.items():
-        fit_on = make().fit(heard.embedding[train], classes.machine[train], domain[train])
+        try:
+            fit_on = make().fit(heard.embedding[train], classes.machine[train], domain[train])
+        except CohortError as error:
+            logging.getLogger("stethos").warning("back end %s left out: %s", name, error)
+            continue
         found[name] = np.full(len(hearing.cohort), np.nan)
         found[name][tested] = fit_on.score(heard.embedding[tested], classes.machine[tested])
     if heard.centres is not None:
@@ -261,31 +271,54 @@ def judged(hearing: Hearing, heard: Heard, scale: float, margin: float) -> dict[
 
 
 def finish(hearing: Hearing, members: Mapping[int, nn.Module], recipe: Any) -> None:
-    """Score all tested recordings by every network, every back end and every baseline, and keep it all in the run."""
+    """Score all tested recordings by every network, every back end and every baseline, and keep it all in the run.
+
+    A run that is finished is left alone: machines may have been enrolled since.
+
+    Raises:
+        CohortError: The back end of the recipe cannot be fitted on these recordings.
+    """
+    if hearing.run.predictions.is_file():
+        return
     every = {seed: heard_by(hearing, model) for seed, model in members.items()}
     if not chief():
         return
-    said: dict[str, list[Predictions]] = {}
-    scale, margin = getattr(recipe, "scale", 0.0), getattr(recipe, "margin", 0.0)
-    for seed, heard in every.items():
-        for name, score in judged(hearing, heard, scale, margin).items():
-            said.setdefault(f"backend-{name}", []).append(_tested(hearing, score, seed))
-    for name, score in baselines(hearing).items():
-        said[f"baseline-{name.removesuffix('-mean-mel')}"] = [_tested(hearing, score, recipe.schedule.seed)]
-    for name, parts in said.items():
-        joined(parts).save(hearing.run.private / f"{name}.npz")
-    own = joined(said[f"backend-{recipe.backend}"])
+    own = _kept(hearing, every, recipe)
     memory = remembered(hearing, list(every.values()), own)
     memory.save(hearing.run)
-    detector = Detector(list(members.values()), hearing.windows, memory, recipe.backend, scale, margin).eval()
+    detector = _detector(members.values(), recipe, memory)
     save_weights(detector.members, hearing.run.weights)
     mean = own.mean_over_seeds()
-    score = np.full(len(hearing.cohort), np.nan)
     place = {record: row for row, record in enumerate(hearing.cohort.rows["id"].astype(str))}
+    score = np.full(len(hearing.cohort), np.nan)
     score[[place[record] for record in mean.record]] = mean.score[:, 0]
     keep_examples(hearing, detector, score, next(iter(every.values())).embedding)
     write_flow(hearing.run, hearing.flow, hearing.prepared.refused)
     own.save(hearing.run.predictions)  # last: a run with predictions is finished
+
+
+def _kept(hearing: Hearing, every: Mapping[int, Heard], recipe: Any) -> Predictions:
+    """Keep what every back end and every baseline says; what the back end of the recipe says."""
+    said: dict[str, list[Predictions]] = {}
+    for seed, heard in every.items():
+        for name, score in judged(hearing, heard, *_angles(recipe)).items():
+            said.setdefault(f"backend-{name}", []).append(_tested(hearing, score, seed))
+    if f"backend-{recipe.backend}" not in said:
+        raise CohortError(f"--backend {recipe.backend} cannot be fitted on these recordings; take --backend nearest")
+    for name, score in baselines(hearing).items():
+        said[f"baseline-{name.removesuffix('-mean-mel')}"] = [_tested(hearing, score, recipe.schedule.seed)]
+    for name, parts in said.items():
+        joined(parts).save(hearing.run.private / f"{name}.npz")
+    return joined(said[f"backend-{recipe.backend}"])
+
+
+def _angles(recipe: Any) -> tuple[float, float]:
+    """Factor of the cosines and margin in radians; 0 where a recipe has none."""
+    return getattr(recipe, "scale", 0.0), getattr(recipe, "margin", 0.0)
+
+
+def _detector(members: Iterable[nn.Module], recipe: Any, memory: Memory) -> Detector:
+    return Detector(list(members), recipe.listen.windows, memory, recipe.backend, *_angles(recipe)).eval()
 
 
 def _tested(hearing: Hearing, score: np.ndarray, seed: int) -> Predictions:
@@ -300,7 +333,7 @@ def remembered(hearing: Hearing, every: Sequence[Heard], own: Predictions) -> Me
     """
     train, classes = hearing.parts["train"], hearing.classes
     valid = own.part("valid").mean_over_seeds()
-    name = np.char.add(np.char.add(valid.facts["machine"], "/"), valid.facts["section"])
+    name = identity_of(valid.facts["machine"], valid.facts["section"])
     own_scores = [valid.score[name == machine, 0] for machine in classes.machines]
     chosen = [score if len(score) >= ENOUGH else valid.score[:, 0] for score in own_scores]
     threshold = np.array([np.quantile(score, QUANTILE, method="higher") for score in chosen])
@@ -334,8 +367,7 @@ def load_detector(run: Run, recipe: Any, build: Callable[[Any, int], nn.Module])
     memory, protocol = Memory.load(run), read_config(run)["prepare"]
     members = nn.ModuleList([build(recipe, protocol["outputs"]) for _ in seeds_of(recipe)])
     load_weights(members, run.weights)
-    scale, margin = getattr(recipe, "scale", 0.0), getattr(recipe, "margin", 0.0)
-    return Detector(list(members), recipe.listen.windows, memory, recipe.backend, scale, margin).eval()
+    return _detector(members, recipe, memory)
 
 
 @dataclass(frozen=True, eq=False)

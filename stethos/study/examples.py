@@ -15,8 +15,9 @@ from stethos.io.files import write_atomic
 from stethos.nn.mel import LogMel, hertz_to_mel, mel_to_hertz
 from stethos.report.spectrogram import Box, Clip
 from stethos.signal.clip import RATE
-from stethos.study.clips import Hearing, words
+from stethos.study.clips import Hearing
 from stethos.study.detector import Detector
+from stethos.study.listening import anomaly_of, words
 from stethos.study.progress import bar
 from stethos.types import Run
 
@@ -105,8 +106,7 @@ def _clip(hearing: Hearing, row: int, score: float, region: Box | None) -> Clip:
 
     mel = LogMel()(torch.from_numpy(_window(hearing, row).copy()))[0].numpy()
     people = hearing.cohort
-    anomaly = people.rows["anomaly"][row] if "anomaly" in people.rows else np.nan
-    truth = 0.0 if words(people, "split")[row] == "train" else float(anomaly)
+    truth = 0.0 if words(people, "split")[row] == "train" else float(anomaly_of(people)[row])
     seconds = hearing.prepared.store.shape[-1] / RATE
     machine, section = (words(people, name)[row] for name in ("machine", "section"))
     return Clip(mel, seconds, float(score), truth, str(machine), str(section), region)
@@ -114,9 +114,7 @@ def _clip(hearing: Hearing, row: int, score: float, region: Box | None) -> Clip:
 
 def _mapped(hearing: Hearing) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the map of embeddings, and the group of each."""
-    people = hearing.cohort
-    anomaly = people.rows["anomaly"] if "anomaly" in people.rows else np.full(len(people), np.nan)
-    tested, machine = hearing.parts["internal"], words(people, "machine")
+    anomaly, machine, tested = anomaly_of(hearing.cohort), hearing.column("machine"), hearing.parts["internal"]
     groups = (hearing.parts["train"], tested[anomaly[tested] == 0], tested[anomaly[tested] == 1])
     rows, group = [], []
     for kind, part in enumerate(groups):

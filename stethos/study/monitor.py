@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import torch
@@ -19,6 +21,7 @@ from stethos.nn.mel import LogMel
 from stethos.signal.clip import RATE
 from stethos.study import sound_parts
 from stethos.study.alarm import Alarm, NormalBlocks, set_alarm
+from stethos.study.ask_detector import refuse_real_sounds
 from stethos.study.budget import upper_per_week
 from stethos.study.detector import Detector
 from stethos.study.drift import Reference, reference_of
@@ -42,7 +45,14 @@ def model_of(detector: Detector, machine: str, keep: Keep | None = None) -> Mode
     return Model(detector.windows.apply, lambda x: detector.scores_of(x, name), keep)
 
 
-def set_threshold(run: Run, detector: Detector, clips: Path, machine: str, alarms_per_week: float) -> Iterator[str]:
+def set_threshold(
+    run: Run,
+    detector: Detector,
+    clips: Path,
+    machine: str,
+    alarms_per_week: float,
+    allow_synthetic_model: bool = False,
+) -> Iterator[str]:
     """Set a machine's alarm on the earlier part of its normal sound, and count false alarms on the later part.
 
     Args:
@@ -51,10 +61,13 @@ def set_threshold(run: Run, detector: Detector, clips: Path, machine: str, alarm
         clips: Folder of the machine's normal recordings in order of time, or one long recording.
         machine: Machine and section; needless where one is known only.
         alarms_per_week: False alarms that are allowed.
+        allow_synthetic_model: Let a model of a simulated factory listen to a real machine.
 
     Raises:
+        OriginError: The model was trained on a simulated factory and a recording is real.
         QualityError: The hours observed cannot support the budget.
     """
+    refuse_real_sounds(run, clips, allow_synthetic_model)
     name = detector.memory.machines[detector.machine_of(machine)]
     seconds = detector.windows.seconds
     source = Recordings("normal", clips, Cut(seconds, detector.windows.channel), follow=False)
@@ -75,7 +88,7 @@ def _usual(normal: NormalBlocks, level: np.ndarray) -> dict[str, Any] | None:
 
 
 def _path(run: Run, name: str) -> Path:
-    return run.private / "alarms" / f"{name.replace('/', '_')}.json"
+    return run.private / "alarms" / f"{quote(name, safe='')}.json"
 
 
 def keep_for_report(run: Run, name: str, alarm: Alarm, normal: NormalBlocks, refused: str = "") -> None:
@@ -123,9 +136,12 @@ def rules_of(run: Run, name: str) -> Rules:
     path = _path(run, name)
     if not path.is_file():
         raise RunError(f"{name} has no alarm yet; set one with `threshold {run.folder} NORMAL --alarms-per-week N`")
-    held = json.loads(path.read_text())
-    reference = held["reference"]
-    return Rules(Alarm.from_json(held["alarm"]), None if reference is None else Reference.from_json(reference))
+    try:
+        held = json.loads(path.read_text())
+        alarm, reference = Alarm.from_json(held["alarm"]), held["reference"]
+        return Rules(alarm, None if reference is None else Reference.from_json(reference))
+    except (ValueError, KeyError, TypeError, FormatError) as error:
+        raise RunError(f"{path} is no alarm ({error}); set it anew with `threshold`") from error
 
 
 @dataclass(frozen=True)
@@ -185,8 +201,9 @@ def watch_sources(
 def _named(text: str, machine: str) -> tuple[str, str, str]:
     """Name, machine and path of a source."""
     label, equals, path = text.partition("=")
-    if not equals:
-        label, path = ("stdin" if text == "-" else Path(text).stem or "sound"), text
+    if not equals or Path(text).exists():
+        given = re.sub(r"[^\w.-]+", "_", Path(text).stem).lstrip(".-")
+        return ("stdin" if text == "-" else given or "sound"), machine, text
     name, _, own = label.partition(":")
     if not path:
         raise RecipeError(f"a source is a file, a folder, - or NAME=PATH; got {text!r}")

@@ -22,14 +22,15 @@ Departures:
       weight is drawn for each row, not for each batch. `reference()` does as published.
     - A batch holds every class equally often, without which small batches hold hardly any kin.
     - The network has only what is used: the published class holds 79.8 million parameters that never get a gradient.
-    - The averaged weights are the parameters' alone; batch-norm statistics are measured anew on training clips.
-      The published update also shrank the statistics of the trained network at every step.
+    - The averaged weights are the parameters' alone, and their memory is short at first; batch-norm statistics are
+      measured anew on training clips. The published update also shrank those of the trained network at every step.
     - Batch norm counts over all processes. The margin is safe at cos θ = ±1.
     - A back end on the embeddings scores; the published score, margin on, stands beside it in every table.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -45,6 +46,7 @@ from stethos.augment import draws
 from stethos.augment.mix import beta, partners
 from stethos.augment.transformed import COPIES, transformed
 from stethos.data.cohort import open_cohort
+from stethos.errors import RecipeError
 from stethos.nn.heads import Bottleneck, CosineHead
 from stethos.nn.mel import LogMel
 from stethos.nn.mobileface import MobileFace
@@ -116,15 +118,17 @@ class Recipe:
 
 
 def reference() -> Recipe:
-    """The published system: TFgram, fixed sizes, 300 epochs of 539 steps.
+    """The published system: TFgram, fixed sizes, 300 epochs of 539 steps, a twentieth of the normals to validate on.
 
     Its learning rate falls to a tenth where ours falls to zero. It scores by its own class, margin on.
     """
     schedule = Schedule(steps=161_700, batch=64, lr=1e-4, warmup=0.0, clip=0.0, ema=0.9999, validate_every=539)
     return Recipe(
+        listen=Listening(valid_fraction=0.05),
         channels=("mel", "tgram", "tfgram"),
         fixed=True,
         temperature=0.02,
+        contrast=0.02 / 0.07,  # its code weighs the term by the temperature over a base of 0.07
         mix="decibel",
         mix_weight="batch",
         kin="first",
@@ -137,7 +141,7 @@ def reference() -> Recipe:
 def tiny() -> Recipe:
     """A narrow network on clips of two seconds that learns on two CPU cores in a few minutes."""
     schedule = Schedule(steps=300, batch=32, lr=2e-3, ema=0.99, precision="bfloat16", validate_every=100)
-    return Recipe(listen=Listening(seconds=2.0), size=0.25, schedule=schedule)
+    return Recipe(listen=Listening(seconds=2.0), size=0.18, schedule=schedule)
 
 
 class Batch(NamedTuple):
@@ -294,7 +298,14 @@ def predict(
     return ask_detector.judged_files(Run(Path(run)), load(run), files, machine, allow_synthetic_model)
 
 
-def threshold(run: Path, normal: Path, *, machine: str = "", alarms_per_week: float = 0.5) -> Iterator[str]:
+def threshold(
+    run: Path,
+    normal: Path,
+    *,
+    machine: str = "",
+    alarms_per_week: float = 0.5,
+    allow_synthetic_model: bool = False,
+) -> Iterator[str]:
     """Set a machine's alarm from its normal sound alone; later normal sound counts the false alarms.
 
     Args:
@@ -302,8 +313,9 @@ def threshold(run: Path, normal: Path, *, machine: str = "", alarms_per_week: fl
         normal: Folder of the machine's normal recordings, in order of time, or one long recording.
         machine: Machine and section; needless where the run knows one only.
         alarms_per_week: False alarms that are allowed; refused where too few hours were observed to show it.
+        allow_synthetic_model: Let a model of a simulated factory listen to a real machine.
     """
-    return monitor.set_threshold(Run(Path(run)), load(run), normal, machine, alarms_per_week)
+    return monitor.set_threshold(Run(Path(run)), load(run), normal, machine, alarms_per_week, allow_synthetic_model)
 
 
 def enrol(run: Path, clips: Path, *, machine: str, allow_synthetic_model: bool = False) -> Iterator[str]:
@@ -409,6 +421,7 @@ def recipe_of(run: Run) -> Recipe:
 
 
 def _train(people: Cohort, out: Path, recipe: Recipe, workers: int) -> Run:
+    _refuse_impossible(recipe)
     hearing = detect.open_hearing(SYSTEM, people, out, recipe, workers)
     loss = detect.class_loss(hearing, transformed)
     members = {}
@@ -419,3 +432,18 @@ def _train(people: Cohort, out: Path, recipe: Recipe, workers: int) -> Run:
         members[seed] = detect.fitted(hearing, model, draw, own.schedule, loss, f"seed-{seed}")
     detect.finish(hearing, members, recipe)
     return hearing.run
+
+
+def _refuse_impossible(recipe: Recipe) -> None:
+    several = len(set(recipe.channels)) == len(recipe.channels)
+    if "mel" not in recipe.channels or not several:
+        raise RecipeError(f"--channels are mel and any of tgram and tfgram, each once; got {recipe.channels}")
+    if min(recipe.size, recipe.scale, recipe.temperature) <= 0 or not 0 <= recipe.margin < math.pi:
+        raise RecipeError(
+            "--size, --scale and --temperature lie above 0, --margin from 0 to below pi; got "
+            f"{recipe.size:g}, {recipe.scale:g}, {recipe.temperature:g} and {recipe.margin:g}"
+        )
+    if min(recipe.contrast, recipe.mix_alpha) < 0:
+        raise RecipeError(f"--contrast and --mix-alpha are 0 or more; got {recipe.contrast:g}, {recipe.mix_alpha:g}")
+    if recipe.schedule.accumulate > 1 or recipe.schedule.batch < 2:
+        raise RecipeError("recordings are compared within the whole step's batch: --accumulate is 1, --batch 2 or more")

@@ -42,14 +42,18 @@ def start_run(folder: Path, config: Mapping[str, Any]) -> Run:
             be the same when the folder is come back to.
 
     Raises:
-        RunError: The folder belongs to another recipe.
+        RunError: The folder belongs to another recipe, or cannot be made.
     """
     run = Run(Path(folder))
     if chief():
         plain = json.loads(json.dumps(config))
         if run.config.exists():
             _refuse_another(run, plain)
-        run.private.mkdir(parents=True, exist_ok=True)
+        try:
+            run.private.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            why = error.strerror or error
+            raise RunError(f"{run.folder}: a run's folder cannot be made ({why}); name another one") from error
         run.private.chmod(0o700)  # per-record data; mkdir's own mode is subject to the umask
         if not run.config.exists():
             _write_json(run.config, plain)
