@@ -15,8 +15,8 @@ from stethos.cli import main
 from stethos.errors import FormatError, RunError
 from stethos.signal.clip import ClipWindows
 from stethos.study import detect
-from stethos.study.clips import Listening
 from stethos.study.detector import Detector, Memory
+from stethos.study.listening import Listening
 from stethos.systems import os_scl
 from stethos.systems.os_scl import OsScl, Recipe
 from stethos.types import Schedule, Signal
