@@ -15,7 +15,8 @@ Source:
     STgram-MFN, arXiv:2201.05510 (Tgram, MobileFaceNet); Wavegram, arXiv:1912.10211 (TFgram).
 
 Departures:
-    - The default leaves TFgram away and hears clips of any length; `reference()` has it, with the published sizes.
+    - The default leaves TFgram away, has half the channels inside and hears clips of any length; `reference()` has the
+      published sizes.
     - The waves are mixed and the log-mel is that of the mixture; the published code mixes decibels beside waves, so
       that its channels disagree. `reference()` mixes decibels.
     - Two mixtures are kin as far as their labels agree, where the published code counts the first label alone; a
@@ -31,11 +32,11 @@ Departures:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 import torch
@@ -53,14 +54,13 @@ from stethos.nn.mobileface import MobileFace
 from stethos.nn.tfgram import TFgram, Tgram
 from stethos.objectives.contrastive import kin_of, sup_con
 from stethos.objectives.margin import arcface
-from stethos.study import ask_detector, detect, memory, monitor, sound_report
+from stethos.study import detect, sound_report
 from stethos.study.clips import Listening
 from stethos.study.demonstrate import demonstrate
 from stethos.study.detector import Detector
-from stethos.study.monitor import Watching
-from stethos.study.pcm import PcmFormat
 from stethos.synth.machine import factory
 from stethos.synth.plan import Plan
+from stethos.systems._listening import audit, enrol, evaluate, explain, predict, rebaseline, threshold, watch
 from stethos.train.dist import gather, global_mean
 from stethos.train.run import read_config
 from stethos.types import Cohort, Run, Schedule, Signal
@@ -98,7 +98,7 @@ class Recipe:
     listen: Listening = field(default_factory=Listening)
     channels: tuple[Literal["mel", "tgram", "tfgram"], ...] = ("mel", "tgram")
     fixed: bool = False
-    size: float = 1.0
+    size: float = 0.5
     scale: float = 30.0
     margin: float = 0.4
     temperature: float = 0.1
@@ -127,6 +127,7 @@ def reference() -> Recipe:
         listen=Listening(valid_fraction=0.05),
         channels=("mel", "tgram", "tfgram"),
         fixed=True,
+        size=1.0,
         temperature=0.02,
         contrast=0.02 / 0.07,  # its code weighs the term by the temperature over a base of 0.07
         mix="decibel",
@@ -201,7 +202,8 @@ class OsScl(nn.Module):
     def _sphere(self, mel: Tensor, wave: Tensor) -> Tensor:
         grams = [gram(wave) for gram in self.grams.values()]  # (B, 128, L) each
         picture = torch.stack([mel, *grams], dim=1).contiguous(memory_format=torch.channels_last)  # (B, C, 128, L)
-        return F.normalize(self.head(self.face(picture)).float(), dim=-1)
+        z = self.head(self.face(picture))
+        return F.normalize(z.to(torch.promote_types(z.dtype, torch.float32)), dim=-1)
 
     @property
     def centres(self) -> Tensor:
@@ -256,137 +258,6 @@ def train(cohort: Path | None = None, *, out: Path, recipe: Recipe = Recipe(), w
     """
     people = open_cohort(cohort) if cohort else factory(Plan(seconds=recipe.listen.seconds))
     return _train(people, out, recipe, workers)
-
-
-def evaluate(run: Path, *, show_examples: bool = False) -> Run:
-    """Write metrics.json, the model card and report.html from what a run kept.
-
-    Args:
-        run: Folder of a finished run.
-        show_examples: Print spectrograms of real recordings.
-    """
-    made = Run(Path(run))
-    sound_report.publish(made, show_examples)
-    return made
-
-
-def explain(run: Path, files: Sequence[Path], *, machine: str = "") -> Iterator[dict[str, Any]]:
-    """Which band at which time makes a recording anomalous: its score falls most where that is made usual.
-
-    Args:
-        run: Folder of a finished run.
-        files: Recordings.
-        machine: Machine and section, such as fan/id_00; needless where the run knows one only.
-    """
-    return ask_detector.occluded(load(run), files, machine)
-
-
-def predict(
-    run: Path, files: Sequence[Path], *, machine: str = "", allow_synthetic_model: bool = False
-) -> Iterator[dict[str, Any]]:
-    """Score recordings; one that cannot be judged gets the decision "abstain" and the reason.
-
-    Args:
-        run: Folder of a finished run.
-        files: Recordings.
-        machine: Machine and section, such as fan/id_00; needless where the run knows one only.
-        allow_synthetic_model: Let a model of a simulated factory listen to a real machine.
-
-    Raises:
-        OriginError: The model was trained on a simulated factory and the recording is real.
-    """
-    return ask_detector.judged_files(Run(Path(run)), load(run), files, machine, allow_synthetic_model)
-
-
-def threshold(
-    run: Path,
-    normal: Path,
-    *,
-    machine: str = "",
-    alarms_per_week: float = 0.5,
-    allow_synthetic_model: bool = False,
-) -> Iterator[str]:
-    """Set a machine's alarm from its normal sound alone; later normal sound counts the false alarms.
-
-    Args:
-        run: Folder of a finished run.
-        normal: Folder of the machine's normal recordings, in order of time, or one long recording.
-        machine: Machine and section; needless where the run knows one only.
-        alarms_per_week: False alarms that are allowed; refused where too few hours were observed to show it.
-        allow_synthetic_model: Let a model of a simulated factory listen to a real machine.
-    """
-    return monitor.set_threshold(Run(Path(run)), load(run), normal, machine, alarms_per_week, allow_synthetic_model)
-
-
-def enrol(run: Path, clips: Path, *, machine: str, allow_synthetic_model: bool = False) -> Iterator[str]:
-    """Add a machine that no network was trained on: its normals are remembered, with a threshold of its own.
-
-    Args:
-        run: Folder of a finished run.
-        clips: Folder of at least three normal recordings of the machine.
-        machine: A name for it, such as pump41.
-        allow_synthetic_model: Let a model of a simulated factory listen to a real machine.
-    """
-    return ask_detector.enrol_machine(Run(Path(run)), load(run), clips, machine, allow_synthetic_model)
-
-
-def audit(run: Path, clips: Path, *, machine: str = "", allow_synthetic_model: bool = False) -> Iterator[str]:
-    """Plant graded faults in a machine's own normal recordings, and say how many of them would be missed.
-
-    Args:
-        run: Folder of a finished run.
-        clips: Folder of normal recordings that the run was not trained on.
-        machine: Machine and section; needless where the run knows one only.
-        allow_synthetic_model: Let a model of a simulated factory listen to a real machine.
-    """
-    return ask_detector.audit_machine(Run(Path(run)), load(run), clips, machine, allow_synthetic_model)
-
-
-def watch(
-    run: Path,
-    sources: Sequence[str],
-    *,
-    machine: str = "",
-    state: str = "",
-    follow: bool = False,
-    rate: float = 16_000.0,
-    format: PcmFormat = "s16le",
-    channels: int = 1,
-    heartbeat: float = 60.0,
-    keep: str = "",
-    keep_mb: float = 100.0,
-    keep_audio: bool = False,
-) -> Iterator[dict[str, Any]]:
-    """Listen to files, growing folders or raw samples on standard input: one JSON line about every block.
-
-    Args:
-        run: Folder of a finished run whose machines have alarms.
-        sources: A file, a folder, or - for standard input; NAME=PATH names one, NAME:MACHINE=PATH its machine too.
-        machine: Machine and section; needless where the run knows one only.
-        state: Folder that remembers how far it has come, so that a restart loses nothing; in the run where empty.
-        follow: Wait for more files in a folder; otherwise end with the last one.
-        rate: Of raw samples, Hz.
-        format: Of raw samples.
-        channels: In raw samples.
-        heartbeat: Seconds between two lines that say it is alive.
-        keep: Folder for the evidence of alarms: spectrogram, driving region, nearest normal; none where empty.
-        keep_mb: Megabytes of it; the oldest go first.
-        keep_audio: Keep the sound too; voices near the machine would be on it.
-    """
-    how = Watching(state, follow, rate, format, channels, heartbeat, keep, keep_mb, keep_audio)
-    return monitor.watch_sources(Run(Path(run)), load(run), sources, machine, how)
-
-
-def rebaseline(run: Path, reason: str, *, sources: tuple[str, ...] = (), state: str = "") -> dict[str, Any]:
-    """Tell a monitor of maintenance: what is usual is learnt anew, and the reason goes into its log.
-
-    Args:
-        run: Folder of the run that is watched with.
-        reason: What was done to the machine.
-        sources: That were touched; all where none is named.
-        state: Folder of the monitor's state; that in the run where empty.
-    """
-    return memory.rebaseline(Path(state or Run(Path(run)).private / "monitor"), reason, sources)
 
 
 def demo(*, out: Path = Path("runs/os-scl"), seeds: int = 3, workers: int = 2) -> Run:
