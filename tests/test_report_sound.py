@@ -189,3 +189,11 @@ def test_a_panel_without_data_says_so(draw, data):
     assert words(ax).startswith("No ")
     assert not ax.lines
     painted(ax)
+
+
+def test_one_series_that_is_named_by_the_axis_has_no_legend_however_long_its_name():
+    for unit in ("AUC", "official score, high band minus this"):
+        _, ax = style.canvas()
+        sound.ablation(ax, {"none": {unit: SURE}, "low": {unit: SURE}}, unit, 0.0)
+        assert ax.get_legend() is None
+        assert ax.get_xlabel() == unit

@@ -191,7 +191,7 @@ def ablation(
         ax.axvline(reference, color=style.SOFT, linewidth=0.8, linestyle=(0, (1, 2)), zorder=0)
     ax.set_xlabel(unit)
     ax.locator_params(axis="x", nbins=6)
-    if ax.get_legend_handles_labels()[1] != [unit]:
+    if ax.get_legend_handles_labels()[1] != [shortened(unit, 28)]:
         legend_below(ax)
 
 

@@ -12,38 +12,42 @@ from stethos.metrics import dcase
 from stethos.metrics.compare import Difference, holm
 from stethos.metrics.curves import Clips
 from stethos.metrics.dcase import Evaluation
+from stethos.study.detector import Memory
+from stethos.study.sound_rates import fault_areas, threshold_rates
 from stethos.types import Estimate, Predictions, Run
 
-NAMED = {"pooled.auc": "pooled_auc", "pooled.pauc": "pooled_pauc", "mauc": "mauc", "mean.auc": "auc_2020"}
+NAMED = {
+    "mean.auc": "auc_2020",
+    "mean.pauc": "pauc_2020",
+    "pooled.auc": "pooled_auc",
+    "pooled.pauc": "pooled_pauc",
+    "mauc": "mauc",
+}
+COMPARED = ("model", "baseline.nearest")  # by fault
+LATEST_RULE = 2022  # the official score of that year stands for the years after it too
 
 
 @dataclass(frozen=True, eq=False)
-class SoundEvidence:
-    """What a report on sound is written from.
+class Detection:
+    """How well normal and anomalous recordings are told apart.
 
     Args:
-        run: Where the files lie.
-        said: The tested recordings, the mean score over seeds, N of them.
-        valid: The same of the normal validation recordings.
-        each: The tested recordings by every seed.
-        clips: What the metrics need to know of the tested recordings.
-        year: Of the challenge; None for a folder of none.
-        found: "model", "baseline.NAME" or "backend.NAME" → all scores.
-        scores: The same names → score of every recording, `(N,)`.
+        clips: What the metrics need to know of the N recordings.
+        scores: "model", "baseline.NAME" or "backend.NAME" → score of every recording, `(N,)`.
+        found: The same names → all scores with their intervals.
         against: Name of a baseline → official score of the model minus its own.
         p_corrected: Name of a baseline → p of no difference after Holm's correction.
+        faults: Named fault → "model" and "baseline.nearest" → AUC, None where it has none.
+        seed_spread: SD of the official score over seeds, from the lowest seed to the highest; None for one seed.
     """
 
-    run: Run
-    said: Predictions
-    valid: Predictions
-    each: Predictions
     clips: Clips
-    year: float | None
-    found: Mapping[str, Evaluation]
     scores: Mapping[str, np.ndarray]
+    found: Mapping[str, Evaluation]
     against: Mapping[str, Difference]
     p_corrected: Mapping[str, float]
+    faults: Mapping[str, Mapping[str, Estimate | None]]
+    seed_spread: Estimate | None
 
     @property
     def model(self) -> Evaluation:
@@ -56,66 +60,117 @@ class SoundEvidence:
 
     def numbers(self) -> dict[str, Estimate]:
         """Dotted name → estimate, as in metrics.json."""
-        told = _named("", self.model) | {
-            f"machine.{machine}.{name}": item
-            for machine, row in self.model.per_machine.items()
-            for name, item in row.items()
-        }
-        for name, item in self.found.items():
-            told |= {} if name == "model" else _named(f"{name}.", item)
+        told = by_name(self.model)
+        for machine, row in self.model.per_machine.items():
+            told |= {f"machine.{machine}.{name}": item for name, item in row.items()}
+        for system, found in self.found.items():
+            told |= {f"{system}.{name}": item for name, item in by_name(found).items() if system != "model"}
         told |= {f"difference.{name}.official": item.estimate for name, item in self.against.items()}
-        spread = self.seed_spread()
-        return told | ({"official.seed_sd": spread} if spread else {})
-
-    def seed_spread(self) -> Estimate | None:
-        """Standard deviation of the official score over seeds, from the lowest seed to the highest; None for one."""
-        rule = dcase.official(self.year)
-        seeds = np.unique(self.each.seed)
-        points = [dcase.point(rule, self.clips, self.each.take(self.each.seed == seed).score[:, 0]) for seed in seeds]
-        if len(points) < 2:
-            return None
-        return Estimate(float(np.std(points, ddof=1)), min(points), max(points), len(self.clips))
+        for fault, areas in self.faults.items():
+            told |= {f"fault.{fault}.{system}.auc": item for system, item in areas.items() if item is not None}
+        return told | ({"official.seed_sd": self.seed_spread} if self.seed_spread else {})
 
 
-def _named(prefix: str, found: Evaluation) -> dict[str, Estimate]:
+@dataclass(frozen=True, eq=False)
+class SoundEvidence:
+    """What a report on sound is written from.
+
+    Args:
+        run: Where the files lie.
+        said: The tested recordings whose truth is known, the mean score over seeds.
+        valid: The normal validation recordings, likewise.
+        year: Of the challenge; None for a folder of none.
+        rates: Machine, or "" for all, → share of normal and of anomalous recordings above the thresholds.
+        detection: None where the tested recordings do not allow a score.
+        unscored: Why not; empty where they do.
+    """
+
+    run: Run
+    said: Predictions
+    valid: Predictions
+    year: float | None
+    rates: Mapping[str, Mapping[str, Estimate]]
+    detection: Detection | None
+    unscored: str = ""
+
+    @property
+    def rule(self) -> int:
+        """Year of the rule that the official score follows; 2020 for a folder of no challenge."""
+        return min(int(self.year), LATEST_RULE) if self.year else 2020
+
+    def numbers(self) -> dict[str, Estimate]:
+        """Dotted name → estimate, as in metrics.json."""
+        told = self.detection.numbers() if self.detection else {}
+        for machine, row in self.rates.items():
+            told |= {f"machine.{machine}.{name}" if machine else name: item for name, item in row.items()}
+        return told
+
+
+def by_name(found: Evaluation) -> dict[str, Estimate]:
+    """The official score and every other score of all machines, by its name in metrics.json."""
     held = {name: found.named[rule] for name, rule in NAMED.items() if rule in found.named}
-    return {f"{prefix}{name}": item for name, item in ({"official": found.official} | held).items()}
+    return {"official": found.official, **held}
 
 
 def gather(run: Run) -> SoundEvidence:
     """Every number of a run, from its predictions and those of its baselines and back ends.
 
     Raises:
-        RunError: The training has not finished, or the tested recordings are all of one kind.
+        RunError: The training has not finished, or the private part of the run is missing.
+        ScoreError: The recordings are of several years of the challenge.
     """
     if not run.predictions.is_file():
         raise RunError(f"{run.folder} holds no predictions; finish its training with the same command first")
-    whole = Predictions.load(run.predictions)
+    whole, memory = Predictions.load(run.predictions), Memory.load(run)
     each = _tested(whole)
-    said = each.mean_over_seeds()
-    clips = clips_of(said)
-    if len(np.unique(said.truth)) < 2:
-        raise RunError(
-            f"{run.folder} was tested on {len(said)} labelled recordings that are not both normal and anomalous; "
-            "`threshold` and `audit` need no anomaly, the scores of this report do"
-        )
+    said, valid = each.mean_over_seeds(), whole.part("valid").mean_over_seeds()
+    year, limits = year_of(said), dict(zip(memory.machines, memory.threshold.tolist(), strict=True))
+    rates = threshold_rates(said, limits)
+    reason = _not_both(said, len(np.unique(whole.part("internal").record)))
+    if reason:
+        return SoundEvidence(run, said, valid, year, rates, None, reason)
+    try:
+        return SoundEvidence(run, said, valid, year, rates, _detection(run, each, said, year))
+    except ScoreError as error:
+        return SoundEvidence(run, said, valid, year, rates, None, str(error))
+
+
+def _not_both(said: Predictions, tested: int) -> str:
+    """Why nothing can be told apart; empty where it can."""
+    kinds = set(said.truth[:, 0].tolist())
+    if not kinds:
+        return f"of none of the {tested} tested recordings is it known whether it is anomalous"
+    if len(kinds) == 1:
+        return f"all {len(said)} tested recordings of a known kind are {'anomalous' if 1.0 in kinds else 'normal'}"
+    return ""
+
+
+def _detection(run: Run, each: Predictions, said: Predictions, year: float | None) -> Detection:
+    clips, rule = clips_of(said), dcase.official(year)
     scores = {"model": said.score[:, 0]}
     for kind in ("baseline", "backend"):
         for path in sorted(run.private.glob(f"{kind}-*.npz")):
             other = _tested(Predictions.load(path)).mean_over_seeds()
             scores[f"{kind}.{path.stem.removeprefix(f'{kind}-').replace('-', '_')}"] = other.score[:, 0]
-    year = year_of(said)
     found = {name: dcase.evaluate(clips, score, year) for name, score in scores.items()}
     against = {
-        name.partition(".")[2]: dcase.paired(dcase.official(year), clips, scores["model"], score)
+        name.partition(".")[2]: dcase.paired(rule, clips, scores["model"], score)
         for name, score in scores.items()
         if name.startswith("baseline.")
     }
     corrected = holm(np.array([item.p for item in against.values()])) if against else np.zeros(0)
-    valid = whole.part("valid").mean_over_seeds()
-    return SoundEvidence(
-        run, said, valid, each, clips, year, found, scores, against, dict(zip(against, corrected, strict=True))
-    )
+    p_values = dict(zip(against, corrected.tolist(), strict=True))
+    faults = fault_areas(said, clips, {name: item for name, item in scores.items() if name in COMPARED})
+    return Detection(clips, scores, found, against, p_values, faults, _spread(rule, clips, each))
+
+
+def _spread(rule: dcase.Rule, clips: Clips, each: Predictions) -> Estimate | None:
+    """Standard deviation of the official score over seeds, from the lowest seed to the highest; None for one."""
+    parts = [each.take(each.seed == seed) for seed in np.unique(each.seed)]
+    points = [dcase.point(rule, clips, part.score[:, 0]) for part in parts]
+    if len(points) < 2:
+        return None
+    return Estimate(float(np.std(points, ddof=1)), min(points), max(points), len(clips))
 
 
 def _tested(said: Predictions) -> Predictions:
