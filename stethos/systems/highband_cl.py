@@ -41,10 +41,10 @@ Departures:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -71,11 +71,13 @@ from stethos.nn.mel import LogMel, hertz_to_mel, mel_to_hertz
 from stethos.nn.mobileface import MobileFace
 from stethos.objectives.contrastive import nt_xent, sup_con
 from stethos.signal.clip import RATE
-from stethos.study import ask_detector, backends, detect, sound_report, variants
+from stethos.study import backends, detect, sound_report, variants
 from stethos.study.clips import Hearing, Listening
+from stethos.study.demonstrate import demonstrate
 from stethos.study.detector import Detector
 from stethos.synth.machine import factory
 from stethos.synth.plan import Plan
+from stethos.systems._listening import audit, enrol, evaluate, explain, predict, rebaseline, threshold, watch
 from stethos.train.dist import chief, gather
 from stethos.train.run import read_config
 from stethos.types import Cohort, Run, Schedule, Signal
@@ -106,7 +108,7 @@ class Recipe:
         segment: Length of a view, of the window; 1 for the whole.
         mixup: Largest share of another clip's power in a view, as log-mixup-exp; 0 for none.
         crop: Strength of the random resize crop; 1 for BYOL-A's ranges, 0 for none.
-        size: Of the channels inside the network.
+        size: Of the channels inside the network; 1 is MobileFaceNet as published.
         temperature: τ.
         balanced: Every class equally often in a batch; otherwise shuffled passes.
         seeds: Networks trained, each from its own seed; their mean score is the model.
@@ -126,7 +128,7 @@ class Recipe:
     segment: float = 0.5
     mixup: float = 0.4
     crop: float = 1.0
-    size: float = 1.0
+    size: float = 0.5
     temperature: float = 0.1
     balanced: bool = True
     seeds: int = 1
@@ -145,7 +147,7 @@ def reference() -> Recipe:
     An epoch of the 34,500 clips of DCASE 2020 is 135 steps. The pre-training on AudioSet is left to `start`.
     """
     schedule = Schedule(steps=13_500, batch=256, lr=3e-4, decay=0.0, warmup=0.0, clip=0.0, validate_every=135)
-    return Recipe(loss="instance", balanced=False, schedule=schedule)
+    return Recipe(loss="instance", size=1.0, balanced=False, schedule=schedule)
 
 
 def tiny() -> Recipe:
@@ -303,46 +305,6 @@ def train(cohort: Path | None = None, *, out: Path, recipe: Recipe = Recipe(), w
     return _train(_people(cohort, recipe), out, recipe, workers)
 
 
-def evaluate(run: Path, *, show_examples: bool = False) -> Run:
-    """Write metrics.json, the model card and report.html from what a run kept.
-
-    Args:
-        run: Folder of a finished run.
-        show_examples: Print spectrograms of real recordings.
-    """
-    made = Run(Path(run))
-    sound_report.publish(made, show_examples)
-    return made
-
-
-def explain(run: Path, files: Sequence[Path], *, machine: str = "") -> Iterator[dict[str, Any]]:
-    """Which band at which time makes a recording anomalous: its score falls most where that is made usual.
-
-    Args:
-        run: Folder of a finished run.
-        files: Recordings.
-        machine: Machine and section, such as fan/id_00; needless where the run knows one only.
-    """
-    return ask_detector.occluded(load(run), files, machine)
-
-
-def predict(
-    run: Path, files: Sequence[Path], *, machine: str = "", allow_synthetic_model: bool = False
-) -> Iterator[dict[str, Any]]:
-    """Score recordings; one that cannot be judged gets the decision "abstain" and the reason.
-
-    Args:
-        run: Folder of a finished run.
-        files: Recordings.
-        machine: Machine and section, such as fan/id_00; needless where the run knows one only.
-        allow_synthetic_model: Let a model of a simulated factory listen to a real machine.
-
-    Raises:
-        OriginError: The model was trained on a simulated factory and the recording is real.
-    """
-    return ask_detector.judged_files(Run(Path(run)), load(run), files, machine, allow_synthetic_model)
-
-
 def ablate(cohort: Path | None = None, *, out: Path, recipe: Recipe = Recipe(), workers: int = 1) -> Run:
     """Try the premise: train with views that differ in the high, no, the low and the full band, and compare.
 
@@ -405,11 +367,12 @@ def demo(*, out: Path = Path("runs/highband-cl"), seeds: int = 2, workers: int =
         workers: Processes that simulate and cut recordings.
     """
     run = _train(factory(DEMO), out, replace(tiny(), seeds=seeds), workers)
+    demonstrate(run, load(run.folder), DEMO)
     sound_report.publish(run)
     return run
 
 
-commands = (train, evaluate, explain, predict, ablate, demo)
+commands = (train, evaluate, explain, predict, ablate, threshold, enrol, audit, watch, rebaseline, demo)
 
 
 def load(folder: Path) -> Detector:
