@@ -358,7 +358,7 @@ def premise(found: dict[str, variants.Gain]) -> str:
     return f"The premise, that varying the high band helps, {verdict}. Varying it is {told}."
 
 
-def demo(*, out: Path = Path("runs/highband-cl"), seeds: int = 2, workers: int = 2) -> Run:
+def demo(*, out: Path = Path("runs/highband-cl"), seeds: int = 3, workers: int = 2) -> Run:
     """Train and validate on a simulated factory; everything in it is synthetic.
 
     Args:
@@ -366,7 +366,8 @@ def demo(*, out: Path = Path("runs/highband-cl"), seeds: int = 2, workers: int =
         seeds: Networks trained.
         workers: Processes that simulate and cut recordings.
     """
-    run = _train(factory(DEMO), out, replace(tiny(), seeds=seeds), workers)
+    brief = replace(tiny(), seeds=seeds, schedule=replace(tiny().schedule, steps=200))
+    run = _train(factory(DEMO), out, brief, workers)
     demonstrate(run, load(run.folder), DEMO)
     sound_report.publish(run)
     return run
