@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from test_report_page import outline
 
+from stethos.cli import HEADLINE
 from stethos.errors import RunError, ScoreError
 from stethos.report.picture import Picture
 from stethos.report.spectrogram import Clip
@@ -232,7 +233,9 @@ def test_without_an_anomaly_one_sentence_stands_for_the_scores_and_the_rest_is_t
     held = json.loads(run.metrics.read_text())
     assert held["false_positive_rate"]["value"] == 0.25
     assert "official" not in held
-    assert "synthetic" not in html.lower()
+    assert all(re.fullmatch(HEADLINE, name) for name in ("false_positive_rate", "official"))  # printed
+    assert '<span class="mark">' not in html  # no number of a real machine is marked synthetic
+    assert "Synthetic faults missed at 10 dB" in text
     assert "Highest and lowest scores" not in html  # recordings of a real machine
     assert "Spectrograms of recordings are withheld; --show-examples prints them." in html
 
@@ -365,7 +368,7 @@ def test_what_verbs_kept_gets_its_section_with_its_numbers(tmp_path):
     assert "fan/id_02: a budget of 0.5 false alarms a week needs 1008 h." in text
     assert "machine 3 enrolled 50 enrolled fan 0.700 (0.600 to 0.800) 0.900 (no interval)" in text
     assert "ask to stop a machine: leak 0.400 (0.300 to 0.500), spall 0.200 (0.100 to 0.300)." in text
-    assert "Simulated faults of known severity in 40 normal recordings" in text
+    assert "Synthetic faults of known severity in 40 normal recordings" in text
     assert "No more." in text
     reference = sections[-1].blocks[0].drawing.axes[0].lines[-1]
     assert list(reference.get_xdata()) == [0.0, 0.0]

@@ -22,7 +22,7 @@ from stethos.errors import RecipeError, StethosError
 
 HEADLINE = (
     r"[\w-]+\.(auroc|npv|npv_trivial|mae|mae_of_the_mean)|(control|difference)\.\w+\.\w+(\.auroc)?"
-    r"|(baseline\.\w+\.)?official|mean\.auc|pooled\.p?auc|mauc"
+    r"|(baseline\.\w+\.)?official|mean\.auc|pooled\.p?auc|mauc|false_positive_rate|sensitivity"
 )
 PAGES = Path(__file__).parent.parent / "systems"
 

@@ -125,14 +125,14 @@ def audit(told: Mapping[str, Any]) -> Section:
     """Share of planted faults that stay below the threshold, by fault and severity."""
     rates = _estimates(told["rates"])
     note = (
-        f"Simulated faults of known severity in {told['recordings']} normal recordings that no network was trained on; "
+        f"Synthetic faults of known severity in {told['recordings']} normal recordings that no network was trained on; "
         f"threshold: {told['threshold']}. Severity: dB by which a fault raises (leak, spall, looseness, imbalance) or "
         "alters (clogging) its own band. At 0 dB nothing is planted: what is missed there is the share of normal "
         "recordings that raise no alarm. Events: missed recordings. Intervals: Wilson's, over source recordings."
     )
     at_stop = [f"{fault} {spoken(row[STOP])}" for fault, row in rates.items() if STOP in row]
-    words = f"Missed at {STOP}, from where standards ask to stop a machine: {', '.join(at_stop)}."
-    shown = sound_picture.miss_rates("Expected miss rate", rates, note)
+    words = f"Synthetic faults missed at {STOP}, from where standards ask to stop a machine: {', '.join(at_stop)}."
+    shown = sound_picture.miss_rates("Miss rate of synthetic faults", rates, note)
     return Section("Planted faults", [*([words] if at_stop else []), shown])
 
 
