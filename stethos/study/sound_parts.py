@@ -133,7 +133,7 @@ def audit(told: Mapping[str, Any]) -> Section:
     at_stop = [f"{fault} {spoken(row[STOP])}" for fault, row in rates.items() if STOP in row]
     words = f"Synthetic faults missed at {STOP}, from where standards ask to stop a machine: {', '.join(at_stop)}."
     shown = sound_picture.miss_rates("Miss rate of synthetic faults", rates, note)
-    return Section("Planted faults", [*([words] if at_stop else []), shown])
+    return Section("Planted faults", [shown, *([words] if at_stop else [])])
 
 
 def ablation(told: Mapping[str, Any]) -> Section:

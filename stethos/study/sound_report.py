@@ -107,8 +107,8 @@ def tiles(evidence: SoundEvidence) -> list[Tile]:
     """Key numbers: the model's scores, and the official score of every baseline."""
     found, overall = evidence.detection, evidence.rates[ALL]
     if found is None:
-        names = {"false_positive_rate": "Normal recordings above", "sensitivity": "Anomalous recordings above"}
-        return [Tile(names[rate], item, "the threshold of their machine") for rate, item in overall.items()]
+        kinds = {"false_positive_rate": "Normal", "sensitivity": "Anomalous"}
+        return [Tile(f"{kinds[rate]} recordings above their threshold", item) for rate, item in overall.items()]
     shown = [Tile(f"Official score, rule of {evidence.rule}", found.model.official, OFFICIAL[evidence.rule])]
     extra = {"pooled_auc": "identities of a machine in one curve", "mauc": "the worst identity of each machine"}
     for (rule, remark), label in zip(extra.items(), ("Pooled AUC", "mAUC"), strict=True):
