@@ -18,8 +18,8 @@ Source:
     description and reproduces nothing. What is the paper's: the premise, that anomalies and noise often lie at higher
     frequencies, so that varying these in contrastive learning makes a network attend to the low ones, where normal
     operation sounds; the named augmentations log-mixup-exp, random resize crop and multiple segmentation; pre-training
-    on AudioSet, which it names as its limitation; and what it reports: AUC 93.83 and pAUC 87.60 on DCASE 2020 Task 2, and
-    26.62 % (source) and 16.83 % (target) over the baseline of 2022.
+    on AudioSet, which it names as its limitation; and what it reports: AUC 93.83 and pAUC 87.60 on DCASE 2020 Task 2,
+    and 26.62 % (source) and 16.83 % (target) over the baseline of 2022.
     Two summaries by others contradict each other: one has "significant high-frequency contrasts" made between samples,
     the other high frequencies suppressed. Here they are made to differ, by gains of both signs, and `side` turns the
     premise round.
