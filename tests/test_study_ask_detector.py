@@ -14,7 +14,14 @@ from stethos.errors import ChannelError, CohortError, FormatError, OriginError, 
 from stethos.io.sound import write_sound
 from stethos.signal.clip import ClipWindows
 from stethos.study import planted, sound_parts
-from stethos.study.ask_detector import audit_machine, enrol_machine, judged_files, occluded, refuse_real_sounds
+from stethos.study.ask_detector import (
+    audit_machine,
+    enrol_machine,
+    judged_files,
+    occluded,
+    refuse_real_sounds,
+    sound_files,
+)
 from stethos.study.detector import Detector, Memory
 from stethos.train.run import start_run
 from stethos.train.weights import sha256
@@ -107,7 +114,7 @@ def test_what_cannot_be_judged_gets_the_reason_and_the_next_is_judged(run, tmp_p
     silent, clipped, fine = judged_files(run, detector(), files)
     assert [silent["decision"], clipped["decision"], fine["decision"]] == ["abstain", "abstain", "normal"]
     assert "look at the microphone" in silent["reason"]
-    assert "at full scale; lower the gain" in clipped["reason"]
+    assert "at full scale (clipped); lower the gain" in clipped["reason"]
     assert silent["score"] is clipped["score"] is None
 
 
@@ -133,12 +140,12 @@ def test_a_folder_of_real_sounds_is_refused_by_its_headers_and_what_is_no_sound_
     run = made(tmp_path / "run", "synthetic")
     put(tmp_path / "clips" / "a.wav", hum(0), origin="synthetic")
     (tmp_path / "clips" / "b.wav").write_text("not a sound")
-    refuse_real_sounds(run, tmp_path / "clips", allowed=False)
+    refuse_real_sounds(run, sound_files(tmp_path / "clips"), allowed=False)
     put(tmp_path / "clips" / "c.wav", hum(0))
     with pytest.raises(OriginError, match=r"c\.wav: a model trained on a simulated factory"):
-        refuse_real_sounds(run, tmp_path / "clips", allowed=False)
-    refuse_real_sounds(run, tmp_path / "clips", allowed=True)
-    refuse_real_sounds(made(tmp_path / "real", "real"), tmp_path / "nowhere", allowed=False)
+        refuse_real_sounds(run, sound_files(tmp_path / "clips"), allowed=False)
+    refuse_real_sounds(run, [tmp_path / "clips" / "c.wav"], allowed=True)
+    refuse_real_sounds(made(tmp_path / "real", "real"), [tmp_path / "clips" / "c.wav"], allowed=False)
 
 
 # --- where it comes from ------------------------------------------------------------------------------------
@@ -173,6 +180,7 @@ def test_enrolling_keeps_the_machine_with_the_run_and_counts_what_was_left_out(r
     (clips / "text.wav").write_text("not a sound")
     (clips / "notes.txt").write_text("left alone")
     *left_out, said, few = enrol_machine(run, detector(), clips, "Säge 7")
+    assert [line.count(str(clips)) for line in left_out] == [1, 1]
     assert [line.split(": ")[0] for line in left_out] == ["left out"] * 2
     assert said.startswith("Säge 7: enrolled with 5 recordings, 2 left out; threshold ")
     assert few.startswith("5 recordings tell little")

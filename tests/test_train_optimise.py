@@ -1,3 +1,5 @@
+import math
+
 import pytest
 from torch import nn
 
@@ -58,3 +60,13 @@ def test_a_part_without_a_weight_to_train_is_named():
         adamw(network(), Schedule(), {"encoder": 0.1})
     with pytest.raises(RecipeError, match="all of the network is frozen"):
         adamw(network().requires_grad_(False), Schedule(), {})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"lr": math.nan}, {"lr": -1.0}, {"lr": math.inf}, {"decay": -0.1}, {"clip": -1.0}, {"ema": 1.5}, {"warmup": 2.0}],
+)
+def test_numbers_of_a_schedule_that_cannot_be_are_named(wrong):
+    (name, value), *_ = wrong.items()
+    with pytest.raises(RecipeError, match=f"got --{name} {value:g}$"):
+        adamw(nn.Linear(2, 2), Schedule(**wrong), {})

@@ -139,7 +139,8 @@ def _page(app: Any, module: ModuleType, name: str, tokens: list[str], prefix: li
     for command in module.commands:
         page.command(as_command(command, module, preset, config), name=command.__name__.replace("_", "-"))
     app.command(page)
-    return [*prefix, *tokens]
+    # the parser takes a lone hyphen, standard input, for an option
+    return [*prefix, *("stdin=-" if token == "-" else token for token in tokens)]
 
 
 def _taken(flag: str, tokens: list[str]) -> tuple[str, list[str]]:

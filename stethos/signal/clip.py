@@ -90,7 +90,7 @@ def refuse_unusable(sound: Signal) -> None:
     if not len(values):
         raise QualityError("a clip needs samples; it has none that are numbers")
     if np.ptp(values) < 2 * SILENCE:
-        raise QualityError("a clip needs sound; all its samples are the same: look at the microphone")
+        raise QualityError("a clip needs sound, and all its samples are the same; look at the microphone")
     clipped = float(np.mean(np.abs(values) >= FULL_SCALE))
     if clipped > CLIPPED:
-        raise QualityError(f"clipped: {clipped:.0%} of the samples are at full scale; lower the gain and record again")
+        raise QualityError(f"{clipped:.0%} of the samples are at full scale (clipped); lower the gain and record again")

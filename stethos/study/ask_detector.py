@@ -71,15 +71,15 @@ def refuse_simulated(run: Run, record: Record, allowed: bool) -> None:
         raise _not_real(f"record {record.id}")
 
 
-def refuse_real_sounds(run: Run, clips: Path, allowed: bool) -> None:
-    """The same of a folder of recordings, of which the headers alone are read.
+def refuse_real_sounds(run: Run, files: Sequence[Path], allowed: bool) -> None:
+    """The same of several recordings, of which the headers alone are read.
 
     Raises:
         OriginError: The run's origin is not real, that of a recording is, and it was not allowed.
     """
     if allowed or read_config(run)["origin"] == "real":
         return
-    for file in sound_files(clips):
+    for file in files:
         with suppress(FormatError):  # whoever reads it says so
             if sound_header(file).origin == "real":
                 raise _not_real(str(file))
@@ -154,7 +154,7 @@ def normal_sounds(
             except OriginError:
                 raise
             except StethosError as error:
-                refused.append(f"left out: {file}: {error}")
+                refused.append(f"left out: {file}: {str(error).removeprefix(f'{file}: ')}")
             progress(count, len(files))
     return sounds, refused
 

@@ -113,7 +113,7 @@ def _clip(hearing: Hearing, row: int, score: float, region: Box | None) -> Clip:
 
 
 def _mapped(hearing: Hearing) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the map of embeddings, and the group of each."""
+    """Rows of the map of embeddings, and the group of each; a machine of one recording has no map."""
     anomaly, machine, tested = anomaly_of(hearing.cohort), hearing.column("machine"), hearing.parts["internal"]
     groups = (hearing.parts["train"], tested[anomaly[tested] == 0], tested[anomaly[tested] == 1])
     rows, group = [], []
@@ -122,8 +122,11 @@ def _mapped(hearing: Hearing) -> tuple[np.ndarray, np.ndarray]:
             chosen = np.random.default_rng(kind).permutation(part[machine[part] == name])[:MAPPED]
             rows.append(chosen)
             group.append(np.full(len(chosen), kind))
-    order = np.argsort(machine[np.concatenate(rows)], kind="stable")
-    return np.concatenate(rows)[order], np.concatenate(group)[order]
+    every, kinds = np.concatenate(rows), np.concatenate(group)
+    _, member, count = np.unique(machine[every], return_inverse=True, return_counts=True)
+    order = np.argsort(member, kind="stable")
+    order = order[count[member[order]] > 1]
+    return every[order], kinds[order]
 
 
 def _save(run: Run, found: Examples) -> None:

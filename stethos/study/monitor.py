@@ -21,7 +21,7 @@ from stethos.nn.mel import LogMel
 from stethos.signal.clip import RATE
 from stethos.study import sound_parts
 from stethos.study.alarm import Alarm, NormalBlocks, set_alarm
-from stethos.study.ask_detector import refuse_real_sounds
+from stethos.study.ask_detector import refuse_real_sounds, sound_files
 from stethos.study.budget import upper_per_week
 from stethos.study.detector import Detector
 from stethos.study.drift import Reference, reference_of
@@ -64,10 +64,11 @@ def set_threshold(
         allow_synthetic_model: Let a model of a simulated factory listen to a real machine.
 
     Raises:
+        CohortError: There is no sound file.
         OriginError: The model was trained on a simulated factory and a recording is real.
         QualityError: The hours observed cannot support the budget.
     """
-    refuse_real_sounds(run, clips, allow_synthetic_model)
+    refuse_real_sounds(run, sound_files(clips), allow_synthetic_model)
     name = detector.memory.machines[detector.machine_of(machine)]
     seconds = detector.windows.seconds
     source = Recordings("normal", clips, Cut(seconds, detector.windows.channel), follow=False)

@@ -309,12 +309,13 @@ def _refuse_impossible(recipe: Recipe) -> None:
     several = len(set(recipe.channels)) == len(recipe.channels)
     if "mel" not in recipe.channels or not several:
         raise RecipeError(f"--channels are mel and any of tgram and tfgram, each once; got {recipe.channels}")
-    if min(recipe.size, recipe.scale, recipe.temperature) <= 0 or not 0 <= recipe.margin < math.pi:
+    positive = all(0 < value < math.inf for value in (recipe.size, recipe.scale, recipe.temperature))
+    if not positive or not 0 <= recipe.margin < math.pi:
         raise RecipeError(
             "--size, --scale and --temperature lie above 0, --margin from 0 to below pi; got "
             f"{recipe.size:g}, {recipe.scale:g}, {recipe.temperature:g} and {recipe.margin:g}"
         )
-    if min(recipe.contrast, recipe.mix_alpha) < 0:
+    if not all(0 <= value < math.inf for value in (recipe.contrast, recipe.mix_alpha)):
         raise RecipeError(f"--contrast and --mix-alpha are 0 or more; got {recipe.contrast:g}, {recipe.mix_alpha:g}")
     if recipe.schedule.accumulate > 1 or recipe.schedule.batch < 2:
         raise RecipeError("recordings are compared within the whole step's batch: --accumulate is 1, --batch 2 or more")

@@ -40,8 +40,9 @@ def adamw(model: nn.Module, schedule: Schedule, factors: Mapping[str, float]) ->
             that fits decides, 1 where none does.
 
     Raises:
-        RecipeError: Nothing is trainable, or a part has no trainable weight.
+        RecipeError: Nothing is trainable, a part has no trainable weight, or a number of the schedule is impossible.
     """
+    _refuse_impossible(schedule)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     used = set()
     for name, weight in model.named_parameters():
@@ -57,6 +58,15 @@ def adamw(model: nn.Module, schedule: Schedule, factors: Mapping[str, float]) ->
         raise RecipeError(f"a learning rate is set for {missing}, which holds no trainable weight; correct the name")
     settings = [{"params": weights, "factor": f, "weight_decay": decay} for (f, decay), weights in groups.items()]
     return torch.optim.AdamW(settings, lr=schedule.lr)
+
+
+def _refuse_impossible(schedule: Schedule) -> None:
+    least = {name: getattr(schedule, name) for name in ("lr", "decay", "clip", "ema", "warmup")}
+    wrong = {name: value for name, value in least.items() if not 0 <= value < math.inf}
+    wrong |= {name: least[name] for name in ("ema", "warmup") if least[name] > 1}
+    if wrong:
+        said = ", ".join(f"--{name} {value:g}" for name, value in wrong.items())
+        raise RecipeError(f"lr, decay and clip are 0 or more, ema and warmup lie between 0 and 1; got {said}")
 
 
 def set_rate(optimiser: torch.optim.Optimizer, step: int, schedule: Schedule) -> float:
