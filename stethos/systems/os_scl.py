@@ -15,8 +15,8 @@ Source:
     STgram-MFN, arXiv:2201.05510 (Tgram, MobileFaceNet); Wavegram, arXiv:1912.10211 (TFgram).
 
 Departures:
-    - The default leaves TFgram away, has half the channels inside and hears clips of any length; `reference()` has the
-      published sizes.
+    - The default leaves TFgram away, which was not shown to help for two thirds of the work (`notes/log.md`), has half
+      the channels inside and hears clips of any length; `reference()` has the published sizes.
     - The waves are mixed and the log-mel is that of the mixture; the published code mixes decibels beside waves, so
       that its channels disagree. `reference()` mixes decibels.
     - Two mixtures are kin as far as their labels agree, where the published code counts the first label alone; a
