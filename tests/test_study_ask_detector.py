@@ -167,6 +167,21 @@ def test_the_driving_region_is_where_the_whistle_is(tmp_path):
     assert line["score"] == pytest.approx(speaks.score(record).item(), abs=1e-9)
 
 
+def test_a_whistle_that_never_stops_is_found_where_the_usual_levels_of_the_machine_are_known(run, clips):
+    list(enrol_machine(run, detector(), clips, "saw"))
+    time = np.arange(RATE) / RATE
+    file = put(clips / "whistle.wav", hum(51) + 0.1 * np.sin(2 * np.pi * 6000 * time))
+    speaks = detector().remembering(Memory.load(run))
+    (line,) = occluded(speaks, [file], "saw")
+    low, high = line["driving"]["hertz"]
+    assert low <= 6000 <= high
+    assert high - low <= 4000
+    assert line["driving"]["seconds"] == [0, 1]
+    assert line["occluded_by"] == "what is usual in normal recordings"
+    (other,) = occluded(speaks, [file], "fan/id_00")
+    assert other["occluded_by"] == "the rest of the clip"  # which whistles too
+
+
 def test_a_silent_file_cannot_be_explained(tmp_path):
     with pytest.raises(QualityError, match="all its samples are the same"):
         list(occluded(detector(), [put(tmp_path / "silent.wav", np.zeros(RATE))]))

@@ -112,6 +112,10 @@ def test_a_memory_comes_back_as_it_was_kept(tmp_path):
     assert found.machines == kept.machines
     for name in ("machine", "domain", "record", "owner", "threshold"):
         assert getattr(found, name).tolist() == getattr(kept, name).tolist()
+    assert found.usual == {}
+    kept.with_machine("säge", [np.eye(3), np.ones((3, 2))], 1.0, usual=np.full((4, 2), 0.5)).save(run)
+    assert {name: item.tolist() for name, item in Memory.load(run).usual.items()} == {"säge": [[0.5, 0.5]] * 4}
+    assert Memory.load(run).with_machine("säge", [np.eye(3), np.ones((3, 2))], 1.0).usual == {}
 
 
 def test_a_run_without_its_private_part_says_what_is_missing(tmp_path):

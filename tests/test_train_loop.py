@@ -98,6 +98,47 @@ def test_the_best_weights_are_the_ones_kept(undisturbed):
     assert validate(model) == fitted.metrics
 
 
+def test_weights_are_settled_before_each_look_and_nothing_else_moves(undisturbed, tmp_path):
+    """The judged weights are the averaged ones in evaluation mode; the training goes on as if nothing had been done."""
+    looks: list[tuple[bool, float]] = []
+
+    def settle(model: Line) -> None:
+        looks.append((model.training, model.head.bias.item()))
+        model.body[1].running_mean.fill_(float(len(looks)))
+
+    model = line()
+    found = fit(model, draw, SCHEDULE, Run(tmp_path), validate=validate, options=Options(settle=settle))
+    said = [json.loads(row) for row in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert looks == [(False, row["valid.bias"]) for row in said if "valid.bias" in row]
+    assert len(looks) == 3
+    assert set(model.body[1].running_mean.tolist()) == {{5: 1.0, 10: 2.0, 12: 3.0}[found.best_step]}
+    losses = [json.loads(row)["loss"] for row in (undisturbed[0].log).read_text().splitlines()]
+    assert [row["loss"] for row in said] == losses
+
+
+def test_without_validation_the_last_weights_are_settled_once(tmp_path):
+    model, calls = line(), []
+    fit(model, draw, SCHEDULE, Run(tmp_path), options=Options(settle=calls.append))
+    assert calls == [model]
+    again = line()
+    fit(again, draw, SCHEDULE, Run(tmp_path), options=Options(settle=calls.append))  # finished: nothing is left to do
+    assert len(calls) == 1
+    assert same_weights(model, again)
+
+
+def test_a_training_that_settles_ends_the_same_when_it_was_stopped(tmp_path):
+    def settle(model: Line) -> None:
+        model.body[1].running_mean.fill_(2.0)
+
+    options = Options(settle=settle)
+    whole, parts = line(), line()
+    fit(whole, draw, SCHEDULE, Run(tmp_path / "whole"), validate=validate, options=options)
+    with pytest.raises(RunError, match="stopped as asked"):
+        fit(line(), dying(signal.SIGTERM, 7), SCHEDULE, Run(tmp_path / "parts"), validate=validate, options=options)
+    fit(parts, draw, SCHEDULE, Run(tmp_path / "parts"), validate=validate, options=options)
+    assert same_weights(whole, parts)
+
+
 def test_a_finished_training_returns_at_once(undisturbed):
     run, model, fitted = undisturbed
     again = line()

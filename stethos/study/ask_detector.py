@@ -12,11 +12,12 @@ import numpy as np
 
 from stethos.errors import CohortError, FormatError, OriginError, RecipeError, RunError, StethosError
 from stethos.explain.map import driving_region, occlude
+from stethos.explain.patches import usual_levels
 from stethos.io import read
 from stethos.io.sound import sound_header
 from stethos.signal.clip import RATE
 from stethos.study import sound_parts
-from stethos.study.detector import Detector, Memory
+from stethos.study.detector import USUAL, Detector, Memory
 from stethos.study.enrol import LEAST, enrolled
 from stethos.study.planted import Sound, miss_rates
 from stethos.study.progress import bar
@@ -107,7 +108,8 @@ def occluded(detector: Detector, files: Sequence[Path], machine: str = "") -> It
     name = detector.memory.machines[detector.machine_of(machine)]
     for file in files:
         window = detector.windows.apply(read(file).pick(detector.windows.channel))[0]  # (1, T)
-        found = occlude(lambda waves: detector.scores_of(waves, name), window, RATE)
+        usual = detector.memory.usual.get(name)
+        found = occlude(lambda waves: detector.scores_of(waves, name), window, RATE, usual=usual)
         region = driving_region(found)
         driving = None
         if region is not None:
@@ -183,7 +185,8 @@ def enrol_machine(
     yield from refused
     every = [detector.heard(sound.windows) for sound in sounds]
     heard = [np.stack(item) for item in zip(*every, strict=True)] or [np.empty((0, 1))]
-    memory: Memory = enrolled(detector, machine, heard).memory
+    usual = usual_levels(np.stack([sound.windows[0] for sound in sounds[:USUAL]]), RATE) if sounds else None
+    memory: Memory = enrolled(detector, machine, heard, usual).memory
     memory.save(run)
     limit = memory.threshold[memory.machines.index(machine)]
     yield f"{machine}: enrolled with {len(sounds)} recordings, {len(refused)} left out; threshold {limit:.4g}"

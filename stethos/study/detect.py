@@ -17,13 +17,15 @@ from torch.nn import functional as F
 from stethos.augment import draws
 from stethos.data.batch import balanced_rows, epoch_rows
 from stethos.errors import CohortError, RecipeError, RunError
+from stethos.explain.patches import usual_levels
 from stethos.nn.mel import LogMel
 from stethos.nn.norm import restate
+from stethos.signal.clip import RATE
 from stethos.study import backends, clips
 from stethos.study.clips import Hearing
-from stethos.study.detector import Detector, Memory
+from stethos.study.detector import USUAL, Detector, Memory
 from stethos.study.ensemble import scorer
-from stethos.study.examples import keep_examples
+from stethos.study.examples import first_window, keep_examples
 from stethos.study.lead import joined, record_scores
 from stethos.study.listening import Listening, anomaly_of, identity_of, refuse_impossible
 from stethos.study.own_class import own_class
@@ -345,7 +347,17 @@ def remembered(hearing: Hearing, every: Sequence[Heard], own: Predictions) -> Me
         classes.machines,
         classes.owner,
         threshold,
+        dict(_usual(hearing)),
     )
+
+
+def _usual(hearing: Hearing) -> Iterator[tuple[str, np.ndarray]]:
+    """Machine and its usual levels, of those that were trained on."""
+    train = hearing.parts["train"]
+    for place, name in enumerate(hearing.classes.machines):
+        rows = train[hearing.classes.machine[train] == place][:USUAL]
+        if len(rows):
+            yield name, usual_levels(np.stack([first_window(hearing, int(row)) for row in rows]), RATE)
 
 
 def load_detector(run: Run, recipe: Any, build: Callable[[Any, int], nn.Module]) -> Detector:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
@@ -19,6 +19,8 @@ from stethos.study.ensemble import scorer
 from stethos.study.own_class import own_class
 from stethos.types import Run, Signal
 
+USUAL = 8  # recordings behind the usual levels of a machine
+
 
 @dataclass(frozen=True, eq=False)
 class Memory:
@@ -32,6 +34,7 @@ class Memory:
         machines: Machine and section, such as "fan/id_00".
         owner: Machine of every class of the network, `(K,)`.
         threshold: Score above which a recording of each machine is called anomalous, `(machines,)`.
+        usual: Name of a machine → usual levels of its normals, as `explain.patches.usual_levels` gives them.
     """
 
     embedding: tuple[np.ndarray, ...]
@@ -41,11 +44,13 @@ class Memory:
     machines: tuple[str, ...]
     owner: np.ndarray
     threshold: np.ndarray
+    usual: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def save(self, run: Run) -> None:
         """Keep it with the run, among what is not shared: it holds a row for every recording."""
         arrays: dict[str, Any] = {f"embedding-{k}": item.astype(np.float32) for k, item in enumerate(self.embedding)}
         arrays |= {name: getattr(self, name) for name in ("machine", "domain", "record", "owner", "threshold")}
+        arrays |= {f"usual-{self.machines.index(name)}": item.astype(np.float32) for name, item in self.usual.items()}
         buffer = io.BytesIO()
         np.savez_compressed(buffer, machines=np.array(self.machines), **arrays)
         write_atomic(run.private / "memory.npz", buffer.getvalue())
@@ -67,15 +72,20 @@ class Memory:
             count = sum(name.startswith("embedding-") for name in file.files)
             every = tuple(file[f"embedding-{k}"].astype(np.float64) for k in range(count))
             rest = {name: file[name] for name in ("machine", "domain", "record", "owner", "threshold")}
-            return Memory(every, machines=tuple(file["machines"].tolist()), **rest)
+            machines = tuple(file["machines"].tolist())
+            usual = {name: file[key] for k, name in enumerate(machines) if (key := f"usual-{k}") in file.files}
+            return Memory(every, machines=machines, **rest, usual=usual)
 
-    def with_machine(self, name: str, embedding: Sequence[np.ndarray], threshold: float) -> Memory:
+    def with_machine(
+        self, name: str, embedding: Sequence[np.ndarray], threshold: float, usual: np.ndarray | None = None
+    ) -> Memory:
         """The same with one more machine, or with its normals replaced.
 
         Args:
             name: Of the machine.
             embedding: Its normals, one array a network, `(n, D)` each.
             threshold: Score above which it is called anomalous.
+            usual: Usual levels of its normals; None where they are not known.
         """
         kept = self.machine != (self.machines.index(name) if name in self.machines else -2)
         machines = self.machines if name in self.machines else (*self.machines, name)
@@ -92,6 +102,8 @@ class Memory:
             record=np.append(self.record[kept], [f"{name}, enrolled {number}" for number in range(1, count + 1)]),
             machines=machines,
             threshold=limits,
+            usual={key: item for key, item in self.usual.items() if key != name}
+            | ({} if usual is None else {name: usual}),
         )
 
 

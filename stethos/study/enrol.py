@@ -17,7 +17,9 @@ COUNTS = (3, 5, 10, 20, 50)
 QUANTILE = 0.9  # of the left-out normals; the limit that the DCASE baseline takes of a fitted gamma
 
 
-def enrolled(detector: Detector, machine: str, heard: Sequence[np.ndarray]) -> Detector:
+def enrolled(
+    detector: Detector, machine: str, heard: Sequence[np.ndarray], usual: np.ndarray | None = None
+) -> Detector:
     """The detector with one more machine, or with the normals of one replaced.
 
     The threshold is the 90th percentile of what each normal scores against the others.
@@ -26,6 +28,7 @@ def enrolled(detector: Detector, machine: str, heard: Sequence[np.ndarray]) -> D
         detector: Its networks are not changed.
         machine: A name, such as "pump41".
         heard: Embeddings of the machine's normals, one `(n, D)` a network.
+        usual: Usual levels of these normals; None where they are not known.
 
     Raises:
         QualityError: There are fewer than three.
@@ -41,7 +44,7 @@ def enrolled(detector: Detector, machine: str, heard: Sequence[np.ndarray]) -> D
         without = detector.remembering(detector.memory.with_machine(machine, others, np.nan))
         left_out.append(without.judge([item[row : row + 1] for item in heard], place)[0])
     threshold = float(np.quantile(left_out, QUANTILE, method="higher"))
-    return detector.remembering(detector.memory.with_machine(machine, heard, threshold))
+    return detector.remembering(detector.memory.with_machine(machine, heard, threshold, usual))
 
 
 @dataclass(frozen=True)

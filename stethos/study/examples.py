@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from stethos.explain.map import driving_region, occlude
-from stethos.explain.patches import usual_levels
 from stethos.io.files import write_atomic
 from stethos.nn.mel import LogMel, hertz_to_mel, mel_to_hertz
 from stethos.report.spectrogram import Box, Clip
@@ -22,7 +21,6 @@ from stethos.study.progress import bar
 from stethos.types import Run
 
 SHOWN = 3  # at each end
-NORMALS = 8  # recordings behind the usual levels
 MAPPED = 60  # recordings of each machine and group in the map of embeddings
 
 
@@ -75,13 +73,12 @@ def _pair(
 ) -> tuple[Clip, Clip]:
     own = hearing.parts["train"][hearing.classes.machine[hearing.parts["train"]] == hearing.classes.machine[row]]
     nearest = int(own[np.argmin(np.linalg.norm(embedding[own] - embedding[row], axis=1))])
-    window, usual = first_window(hearing, row), usual_levels(_normals(hearing, own), RATE)
-    name = detector.memory.machines[hearing.classes.machine[row]]
+    window, name = first_window(hearing, row), detector.memory.machines[hearing.classes.machine[row]]
 
     def speak(waves: np.ndarray) -> np.ndarray:
         return detector.scores_of(waves, name)
 
-    region = driving_region(occlude(speak, window, RATE, usual=usual))
+    region = driving_region(occlude(speak, window, RATE, usual=detector.memory.usual[name]))
     box = None if region is None else (region.low, region.high, region.start, region.stop)
     return _clip(hearing, row, score[row], box), _clip(
         hearing, nearest, float(speak(_window(hearing, nearest))[0]), None
@@ -95,10 +92,6 @@ def _window(hearing: Hearing, row: int) -> np.ndarray:
 def first_window(hearing: Hearing, row: int) -> np.ndarray:
     """The first window of a recording, `(1, T)`."""
     return hearing.prepared.store[int(np.flatnonzero(hearing.prepared.window_record == row)[0])].copy()
-
-
-def _normals(hearing: Hearing, rows: np.ndarray) -> np.ndarray:
-    return np.stack([first_window(hearing, int(row)) for row in rows[:NORMALS]])
 
 
 def _clip(hearing: Hearing, row: int, score: float, region: Box | None) -> Clip:

@@ -227,7 +227,8 @@ def _keeping(detector: Detector, machine: str, how: Watching) -> Keep | None:
     mel, place = LogMel(), detector.machine_of(machine)
 
     def region(x: np.ndarray) -> dict[str, float] | None:
-        found = driving_region(occlude(lambda waves: detector.scores_of(waves, machine), x[0], RATE))
+        usual = detector.memory.usual.get(machine)
+        found = driving_region(occlude(lambda waves: detector.scores_of(waves, machine), x[0], RATE, usual=usual))
         return None if found is None else {name: round(value, 4) for name, value in found._asdict().items()}
 
     def nearest(x: np.ndarray) -> dict[str, Any]:
