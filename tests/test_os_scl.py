@@ -88,7 +88,8 @@ def network(recipe: Recipe, classes: int = 4) -> OsScl:
 
 
 def mixed(recipe: Recipe, heard: detect.Clips, **parts: torch.Tensor) -> tuple[Batch, OsScl]:
-    return batches(recipe, heard)(0, slice(0, recipe.schedule.batch))._replace(**parts), network(recipe).eval()
+    """A batch, and a network in training: its batch norms part what an untrained network hears as nearly the same."""
+    return batches(recipe, heard)(0, slice(0, recipe.schedule.batch))._replace(**parts), network(recipe)
 
 
 def cosines(model: OsScl, batch: Batch) -> torch.Tensor:
