@@ -151,10 +151,10 @@ def test_a_folder_of_real_sounds_is_refused_by_its_headers_and_what_is_no_sound_
 # --- where it comes from ------------------------------------------------------------------------------------
 
 
-def test_the_driving_region_is_where_the_whistle_is(tmp_path):
+def test_the_driving_region_is_where_the_whistle_is(run, tmp_path):
     file = put(tmp_path / "whistle.wav", hum(51, whistle=0.1))
     speaks = detector()
-    (line,) = occluded(speaks, [file])
+    (line,) = occluded(run, speaks, [file])
     assert json.loads(json.dumps(line)) == line
     low, high = line["driving"]["hertz"]
     start, stop = line["driving"]["seconds"]
@@ -172,19 +172,27 @@ def test_a_whistle_that_never_stops_is_found_where_the_usual_levels_of_the_machi
     time = np.arange(RATE) / RATE
     file = put(clips / "whistle.wav", hum(51) + 0.1 * np.sin(2 * np.pi * 6000 * time))
     speaks = detector().remembering(Memory.load(run))
-    (line,) = occluded(speaks, [file], "saw")
+    (line,) = occluded(run, speaks, [file], "saw")
     low, high = line["driving"]["hertz"]
     assert low <= 6000 <= high
     assert high - low <= 4000
     assert line["driving"]["seconds"] == [0, 1]
     assert line["occluded_by"] == "what is usual in normal recordings"
-    (other,) = occluded(speaks, [file], "fan/id_00")
+    (other,) = occluded(run, speaks, [file], "fan/id_00")
     assert other["occluded_by"] == "the rest of the clip"  # which whistles too
 
 
-def test_a_silent_file_cannot_be_explained(tmp_path):
+def test_a_model_of_a_simulated_factory_explains_no_real_machine(tmp_path):
+    simulated, file = made(tmp_path / "simulated", "synthetic"), put(tmp_path / "real.wav", hum(0))
+    with pytest.raises(OriginError, match="does not judge a real machine"):
+        list(occluded(simulated, detector(), [file]))
+    (line,) = occluded(simulated, detector(), [file], allow_synthetic_model=True)
+    assert line["warning"] == "the model was trained on a simulated factory"
+
+
+def test_a_silent_file_cannot_be_explained(run, tmp_path):
     with pytest.raises(QualityError, match="all its samples are the same"):
-        list(occluded(detector(), [put(tmp_path / "silent.wav", np.zeros(RATE))]))
+        list(occluded(run, detector(), [put(tmp_path / "silent.wav", np.zeros(RATE))]))
 
 
 # --- a new machine ------------------------------------------------------------------------------------------

@@ -190,6 +190,38 @@ def watched(run: Run, detector: Detector, *sources: object, machine: str = "fan/
     return list(watch_sources(run, detector, [str(source) for source in sources], machine, Watching(**how)))
 
 
+@pytest.fixture
+def simulated(tmp_path, detector, normal) -> Run:
+    """A run of a simulated factory whose fan has an alarm."""
+    run = start_run(tmp_path / "simulated", {"system": "os_scl", "origin": "synthetic"})
+    list(set_threshold(run, detector, normal, "fan/id_00", BUDGET, allow_synthetic_model=True))
+    return run
+
+
+@pytest.mark.parametrize("source", ["night", "night/1.wav", "-"])
+def test_a_model_of_a_simulated_factory_watches_no_real_machine(simulated, detector, shift, source):
+    with pytest.raises(OriginError, match="does not judge a real machine"):
+        watched(simulated, detector, source if source == "-" else shift.parent / source)
+    assert not (simulated.private / "monitor").exists()
+
+
+def test_a_real_recording_that_comes_later_is_refused_before_anything_is_said_of_it(
+    simulated, detector, shift, monkeypatch
+):
+    monkeypatch.setattr(monitor, "_refuse_real", lambda run, paths: None)  # nothing was there at the start
+    with pytest.raises(OriginError, match=r"1\.wav: a model trained on a simulated factory"):
+        watched(simulated, detector, shift)
+
+
+def test_every_line_of_a_model_of_a_simulated_factory_says_so(simulated, detector, shift, tmp_path):
+    lines = watched(simulated, detector, shift, allow_synthetic_model=True)
+    assert all("simulated factory" in line["warning"] for line in lines)
+    put(tmp_path / "hall" / "1.wav", hum(0, 4), origin="synthetic")
+    lines = watched(simulated, detector, tmp_path / "hall", state=str(tmp_path / "state"))
+    assert statuses(lines) == "oooo"
+    assert all("simulated factory" in line["warning"] for line in lines)
+
+
 def test_a_fault_sounds_one_alarm_and_a_normal_night_none(armed, detector, shift):
     lines = watched(armed, detector, shift)
     alarm = rules_of(armed, "fan/id_00").alarm

@@ -46,8 +46,7 @@ def judged_files(
     place = detector.machine_of(machine)
     threshold = float(detector.memory.threshold[place])
     about: dict[str, Any] = {"machine": detector.memory.machines[place], "model": sha256(run.weights)}
-    if read_config(run)["origin"] != "real":
-        about["warning"] = "the model was trained on a simulated factory"
+    about |= warning(run)
     for file in files:
         record = read(file)
         refuse_simulated(run, record, allow_synthetic_model)
@@ -69,7 +68,13 @@ def refuse_simulated(run: Run, record: Record, allowed: bool) -> None:
         OriginError: The run's origin is not real, the record's is, and it was not allowed.
     """
     if read_config(run)["origin"] != "real" and record.origin == "real" and not allowed:
-        raise _not_real(f"record {record.id}")
+        raise not_real(f"record {record.id}")
+
+
+def warning(run: Run) -> dict[str, str]:
+    """What every answer of a model of a simulated factory carries; nothing for another."""
+    simulated = read_config(run)["origin"] != "real"
+    return {"warning": "the model was trained on a simulated factory"} if simulated else {}
 
 
 def refuse_real_sounds(run: Run, files: Sequence[Path], allowed: bool) -> None:
@@ -83,31 +88,39 @@ def refuse_real_sounds(run: Run, files: Sequence[Path], allowed: bool) -> None:
     for file in files:
         with suppress(FormatError):  # whoever reads it says so
             if sound_header(file).origin == "real":
-                raise _not_real(str(file))
+                raise not_real(str(file))
 
 
-def _not_real(what: str) -> OriginError:
+def not_real(what: str) -> OriginError:
+    """The refusal of a recording or a stream of a real machine."""
     return OriginError(
         f"{what}: a model trained on a simulated factory does not judge a real machine; train on its own normal "
         "recordings, or pass --allow-synthetic-model to see what it says all the same"
     )
 
 
-def occluded(detector: Detector, files: Sequence[Path], machine: str = "") -> Iterator[dict[str, Any]]:
+def occluded(
+    run: Run, detector: Detector, files: Sequence[Path], machine: str = "", allow_synthetic_model: bool = False
+) -> Iterator[dict[str, Any]]:
     """The region of time and frequency that drives the score of each file's first window.
 
     Args:
+        run: Of the detector.
         detector: Speaks.
         files: Recordings.
         machine: Machine and section; needless where one is known only.
+        allow_synthetic_model: Let a model of a simulated factory listen to a real machine.
 
     Raises:
         ChannelError: The machine is unknown, or several are known and none is named.
+        OriginError: The model was trained on a simulated factory and the recording is real.
         QualityError: A recording is silent, clipped, or too short for a spectrum.
     """
-    name = detector.memory.machines[detector.machine_of(machine)]
+    name, warned = detector.memory.machines[detector.machine_of(machine)], warning(run)
     for file in files:
-        window = detector.windows.apply(read(file).pick(detector.windows.channel))[0]  # (1, T)
+        record = read(file)
+        refuse_simulated(run, record, allow_synthetic_model)
+        window = detector.windows.apply(record.pick(detector.windows.channel))[0]  # (1, T)
         usual = detector.memory.usual.get(name)
         found = occlude(lambda waves: detector.scores_of(waves, name), window, RATE, usual=usual)
         region = driving_region(found)
@@ -120,7 +133,7 @@ def occluded(detector: Detector, files: Sequence[Path], machine: str = "") -> It
             }
         falls = {patch: round(float(value), 6) for patch, value in zip(found.names, found.values.ravel(), strict=True)}
         yield {"file": str(file), "machine": name, "score": found.full, "driving": driving, "falls": falls,
-               "occluded_by": found.baseline}  # fmt: skip
+               "occluded_by": found.baseline, **warned}  # fmt: skip
 
 
 def sound_files(clips: Path) -> list[Path]:

@@ -9,7 +9,7 @@ more anomalous. All compute in float64.
     mahalanobis-by-domain   the same from the nearer of the class's domain means
     domain-balanced         distance to the normals of each domain in units of how far these are apart, the smaller one
     local-density           distance to each normal in units of how far that one's neighbours are, the smallest
-    own-class               minus the log probability that a classifier gives to the clip's own class (`own_class`)
+    own-class               minus the log probability that the clip is of its own class (`stethos.study.own_class`)
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stethos.errors import CohortError, RecipeError
-from stethos.study.by_class import Backend, ByClass, Embedded, Fitted, Score, groups
+from stethos.study.by_class import Backend, ByClass, Fitted, Score, groups
 from stethos.study.distances import Distance, apart, cosine, ledoit_wolf, nearest_mean, over_density
 
 _AS_NOTHING = 1e-6  # of the usual distance: rounding, between clips that are the same
@@ -162,47 +162,6 @@ BACKENDS: Mapping[str, Callable[[], Backend]] = {
     "local-density": LocalDensity,
 }
 NAMES = (*BACKENDS, "own-class", "own-class-margin")
-
-
-def own_class(logits: np.ndarray, own: np.ndarray) -> np.ndarray:
-    """Minus the log probability of the own class, −log softmax(logits)[own], `(N,)`.
-
-    With a margin (ArcFace) give it the logits that carry the margin on the own class; without, the plain ones. The
-    margin is monotone in the own cosine but changes the order of clips through the other classes.
-
-    Args:
-        logits: Of a classifier of machines and sections, `(N, K)`.
-        own: Column of each clip's own class, `(N,)`.
-
-    Raises:
-        CohortError: A clip's class is not among the columns.
-    """
-    values, own = np.asarray(logits, np.float64), np.asarray(own)
-    outside = (own < 0) | (own >= values.shape[1])
-    if outside.any():
-        raise CohortError(
-            f"needs the class of each clip among the {values.shape[1]} that were learnt; {outside.sum()} clips are of "
-            "another: score those by distance to normal clips of their own"
-        )
-    top = values.max(axis=1)
-    total = np.log(np.sum(np.exp(values - top[:, None]), axis=1)) + top
-    return total - values[np.arange(len(values)), own]
-
-
-def compare_backends(
-    normals: Embedded, clips: Embedded, backends: Mapping[str, Callable[[], Backend]] = BACKENDS
-) -> dict[str, np.ndarray]:
-    """Scores of the same clips by every back end, `(M,)` each; nothing is chosen.
-
-    Args:
-        normals: N normal training clips.
-        clips: M others; their domains are not looked at.
-        backends: Name → what makes one.
-
-    Raises:
-        CohortError: The clips do not allow one of them, or a class has no normal clip.
-    """
-    return {name: make().fit(*normals).score(clips.embedding, clips.clazz) for name, make in backends.items()}
 
 
 def _at_least_one(k: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -12,20 +12,6 @@ from stethos.errors import CohortError
 
 Score = Callable[[np.ndarray], np.ndarray]
 """Embeddings of one class `(M, D)` → `(M,)`."""
-
-
-class Embedded(NamedTuple):
-    """Embeddings of clips.
-
-    Args:
-        embedding: `(N, D)`.
-        clazz: Class of each, text or number, `(N,)`.
-        domain: "source", "target" or "" of each, `(N,)`.
-    """
-
-    embedding: np.ndarray
-    clazz: np.ndarray
-    domain: np.ndarray
 
 
 class Fitted(Protocol):

@@ -21,7 +21,7 @@ from stethos.nn.mel import LogMel
 from stethos.signal.clip import RATE
 from stethos.study import sound_parts
 from stethos.study.alarm import Alarm, NormalBlocks, set_alarm
-from stethos.study.ask_detector import refuse_real_sounds, sound_files
+from stethos.study.ask_detector import not_real, refuse_real_sounds, sound_files, warning
 from stethos.study.budget import upper_per_week
 from stethos.study.detector import Detector
 from stethos.study.drift import Reference, reference_of
@@ -30,7 +30,7 @@ from stethos.study.keep import Keep
 from stethos.study.normals import normal_blocks
 from stethos.study.pcm import Pcm, PcmFormat, PcmStream
 from stethos.study.persistence import alarm_blocks, kth_largest
-from stethos.study.recordings import Recordings
+from stethos.study.recordings import SUFFIXES, Recordings
 from stethos.study.source import Cut, Source
 from stethos.study.watch import Pace, watch
 from stethos.train.interrupt import stop_request
@@ -159,6 +159,7 @@ class Watching:
         keep: Folder for the evidence of alarms; none is kept where empty.
         keep_mb: Megabytes of it, the oldest go first.
         keep_audio: Keep the sound too; voices near the machine would be on it.
+        allow_synthetic_model: Let a model of a simulated factory listen to a real machine.
     """
 
     state: str = ""
@@ -170,6 +171,7 @@ class Watching:
     keep: str = ""
     keep_mb: float = 100.0
     keep_audio: bool = False
+    allow_synthetic_model: bool = False
 
 
 def watch_sources(
@@ -188,15 +190,37 @@ def watch_sources(
     Raises:
         RunError: A machine has no alarm yet.
         RecipeError: Two sources have one name.
+        OriginError: The model was trained on a simulated factory and the sound is real.
     """
+    warned = warning(run)
     opened = [_named(text, machine) for text in sources]
     machines = {label: detector.memory.machines[detector.machine_of(own)] for label, own, _ in opened}
     rules = {label: rules_of(run, name) for label, name in machines.items()}
     models = {label: model_of(detector, name, _keeping(detector, name, how)) for label, name in machines.items()}
     heard = [_opened(detector, label, path, how) for label, _, path in opened]
+    only_simulated = bool(warned) and not how.allow_synthetic_model
+    if only_simulated:
+        _refuse_real(run, [path for _, _, path in opened])
     with stop_request() as asked:
         pace = Pace(stopped=asked, heartbeat=how.heartbeat)
-        yield from watch(heard, models, rules, Path(how.state or run.private / "monitor"), pace)
+        for line in watch(heard, models, rules, Path(how.state or run.private / "monitor"), pace):
+            if only_simulated and "score" in line and "origin" not in line:  # a real file that came later
+                raise not_real(str(line.get("file", line["source"])))
+            yield {**line, **warned}
+
+
+def _refuse_real(run: Run, paths: Sequence[str]) -> None:
+    """Raise where a stream is listened to, or a recording that is there already is real.
+
+    Raises:
+        OriginError: It is.
+    """
+    for path in paths:
+        if path == "-":
+            raise not_real("standard input")
+        place = Path(path)
+        there = [place] if place.is_file() else [file for file in place.rglob("*") if file.suffix.lower() in SUFFIXES]
+        refuse_real_sounds(run, there, allowed=False)
 
 
 def _named(text: str, machine: str) -> tuple[str, str, str]:

@@ -25,15 +25,21 @@ def evaluate(run: Path, *, show_examples: bool = False) -> Run:
     return made
 
 
-def explain(run: Path, files: Sequence[Path], *, machine: str = "") -> Iterator[dict[str, Any]]:
+def explain(
+    run: Path, files: Sequence[Path], *, machine: str = "", allow_synthetic_model: bool = False
+) -> Iterator[dict[str, Any]]:
     """Which band at which time makes a recording anomalous: its score falls most where that is made usual.
 
     Args:
         run: Folder of a finished run.
         files: Recordings.
         machine: Machine and section, such as fan/id_00; needless where the run knows one only.
+        allow_synthetic_model: Let a model of a simulated factory listen to a real machine.
+
+    Raises:
+        OriginError: The model was trained on a simulated factory and the recording is real.
     """
-    return ask_detector.occluded(load(run), files, machine)
+    return ask_detector.occluded(Run(Path(run)), load(run), files, machine, allow_synthetic_model)
 
 
 def predict(
@@ -111,6 +117,7 @@ def watch(
     keep: str = "",
     keep_mb: float = 100.0,
     keep_audio: bool = False,
+    allow_synthetic_model: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """Listen to files, growing folders or raw samples on standard input: one JSON line about every block.
 
@@ -127,8 +134,9 @@ def watch(
         keep: Folder for the evidence of alarms: spectrogram, driving region, nearest normal; none where empty.
         keep_mb: Megabytes of it; the oldest go first.
         keep_audio: Keep the sound too; voices near the machine would be on it.
+        allow_synthetic_model: Let a model of a simulated factory listen to a real machine.
     """
-    how = Watching(state, follow, rate, format, channels, heartbeat, keep, keep_mb, keep_audio)
+    how = Watching(state, follow, rate, format, channels, heartbeat, keep, keep_mb, keep_audio, allow_synthetic_model)
     return monitor.watch_sources(Run(Path(run)), load(run), sources, machine, how)
 
 
