@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from stethos.cli import main
-from stethos.study import detect
+from stethos.study import detected
 from stethos.types import Predictions, Run
 
 RATE = 16_000
@@ -50,7 +50,7 @@ def refused(capsys, *arguments: object) -> str:
 def _quick():
     """One baseline, the quickest."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(detect, "BASELINES", {name: detect.BASELINES[name] for name in list(detect.BASELINES)[:1]})
+        patch.setattr(detected, "BASELINES", {name: detected.BASELINES[name] for name in list(detected.BASELINES)[:1]})
         yield
 
 

@@ -14,7 +14,7 @@ from stethos import hear
 from stethos.cli import main
 from stethos.errors import FormatError, RunError
 from stethos.signal.clip import ClipWindows
-from stethos.study import detect
+from stethos.study import detect, detected
 from stethos.study.detector import Detector, Memory
 from stethos.study.listening import Listening
 from stethos.systems import os_scl
@@ -38,7 +38,7 @@ def run(tmp_path_factory) -> Path:
     sizes = ["--train", "8", "--test", "4", "--sections", "1", "--seconds", "2", "--workers", "1"]
     main(["synth", "factory", "--out", str(folder / "plant"), "--machines", "fan", "--machines", "valve", *sizes])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(detect, "BASELINES", {})
+        patch.setattr(detected, "BASELINES", {})
         os_scl.train(folder / "plant", out=folder / "run", recipe=RECIPE)
     return folder / "run"
 

@@ -22,7 +22,7 @@ from stethos.errors import RecipeError
 from stethos.metrics.compare import Difference
 from stethos.metrics.dcase import official_2020, point
 from stethos.nn.norm import restate
-from stethos.study import clips, detect
+from stethos.study import clips, detect, detected
 from stethos.study.clips import Listening
 from stethos.study.sound_evidence import clips_of
 from stethos.study.variants import Gain
@@ -62,7 +62,7 @@ def refused(capsys, *arguments: object) -> str:
 def _quick():
     """One baseline, the quickest."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(detect, "BASELINES", {name: detect.BASELINES[name] for name in list(detect.BASELINES)[:1]})
+        patch.setattr(detected, "BASELINES", {name: detected.BASELINES[name] for name in list(detected.BASELINES)[:1]})
         yield
 
 

@@ -122,7 +122,8 @@ def test_a_click_is_heard_in_the_frames_whose_window_holds_it():
 
 def test_the_convolution_gives_the_same_levels():
     mel, wave = LogMel(), machine(2.0).float()
-    assert (mel.as_convolution()(wave) - mel(wave)).abs().max() < 1e-4  # dB
+    # dB; float32 sums of 2048 products differ by processor: 0.6e-4 and 1.0e-4 on two of them
+    assert (mel.as_convolution()(wave) - mel(wave)).abs().max() < 5e-4
     assert mel.as_convolution()(wave[:, None, :1]).shape == (2, 128, 1)
 
 
@@ -137,7 +138,7 @@ def test_the_exported_graph_gives_the_same_levels_for_every_batch(convolved: boo
     wave = machine(1.0, clips=3).float()[:, None]
     graph = torch.export.export(mel, (wave[:2],), dynamic_shapes=({0: torch.export.Dim("batch")},)).module()
     for batch in (wave, wave[:1]):
-        assert (graph(batch) - mel(batch)).abs().max() < 1e-4  # dB
+        assert (graph(batch) - mel(batch)).abs().max() < 5e-4  # dB, float32
 
 
 def test_autocast_does_not_round_decibels():

@@ -24,7 +24,7 @@ import stethos
 from stethos.cli import main
 from stethos.errors import CohortError, RecipeError
 from stethos.io.sound import write_sound
-from stethos.study import detect, planted
+from stethos.study import detect, detected, planted
 from stethos.study.detector import Memory
 from stethos.study.listening import Listening
 from stethos.synth.machine import factory
@@ -70,7 +70,7 @@ def spoken(capsys, *arguments: object) -> list[str]:
 def _quick():
     """One baseline, the quickest, and two faults."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(detect, "BASELINES", {name: detect.BASELINES[name] for name in list(detect.BASELINES)[:1]})
+        patch.setattr(detected, "BASELINES", {name: detected.BASELINES[name] for name in list(detected.BASELINES)[:1]})
         patch.setattr(planted, "FAULTS", {name: planted.FAULTS[name] for name in ("leak", "clogging")})
         yield
 
@@ -404,7 +404,7 @@ def test_stopped_in_between_the_same_command_ends_with_the_same_weights(run, coh
 
 
 def test_a_run_that_has_not_finished_says_so(cohort, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(detect, "finish", lambda *_: None)
+    monkeypatch.setattr(detected, "finish", lambda *_: None)
     command("os-scl", "train", "--cohort", cohort, "--out", tmp_path / "run", *BRIEF)
     assert "finish its training" in refused(capsys, "os-scl", "evaluate", tmp_path / "run")
     assert "its training has not finished" in refused(capsys, "os-scl", "predict", tmp_path / "run", "x.wav")
@@ -645,8 +645,8 @@ def learn(folder: Path) -> None:
     """The whole page, on however many processes there are."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os_scl, "OsScl", Wide)
-        patch.setattr(detect, "BASELINES", {})
-        patch.setattr(detect, "keep_examples", lambda *_: None)
+        patch.setattr(detected, "BASELINES", {})
+        patch.setattr(detected, "keep_examples", lambda *_: None)
         os_scl._train(factory(FEW), folder, WIDE, 1)
 
 

@@ -21,7 +21,7 @@ from stethos.metrics.interval import clustered_auroc
 from stethos.nn.mel import LogMel
 from stethos.report.table import Table
 from stethos.signal.clip import LEVEL_DBFS, ClipWindows
-from stethos.study import detect
+from stethos.study import detected
 from stethos.study.detector import Detector
 from stethos.study.listening import Listening, words
 from stethos.study.sound_baselines import NearestMeanMel
@@ -40,7 +40,7 @@ SMALL = Recipe(listen=Listening(seconds=2.0, valid_fraction=0.5), size=0.125, sc
 def _quick():
     """One baseline, the quickest."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(detect, "BASELINES", {"nearest-mean-mel": NearestMeanMel})
+        patch.setattr(detected, "BASELINES", {"nearest-mean-mel": NearestMeanMel})
         yield
 
 

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from stethos.errors import RecipeError
-from stethos.study import clips, detect
+from stethos.study import clips, detect, detected
 from stethos.study.clips import Divided, Hearing
-from stethos.study.detect import Heard
+from stethos.study.detected import Heard
 from stethos.study.detector import Detector, Memory
 from stethos.study.listening import Listening
 from stethos.systems.os_scl import SYSTEM, Recipe
@@ -74,7 +74,7 @@ class Bands(nn.Module):
 
 
 def test_a_recording_is_heard_as_the_mean_of_its_windows(hearing):
-    heard = detect.heard_by(hearing, Bands())
+    heard = detected.heard_by(hearing, Bands())
     assert heard.embedding.shape == (len(hearing.cohort), 8)
     windows = LISTEN.windows.apply(hearing.cohort[3].signals[0])
     assert len(windows) == 2
@@ -85,11 +85,11 @@ def test_a_recording_is_heard_as_the_mean_of_its_windows(hearing):
 
 @pytest.mark.parametrize("backend", ["nearest", "domain-balanced", "mahalanobis", "own-class", "own-class-margin"])
 def test_what_is_kept_of_a_back_end_is_what_the_finished_detector_says(hearing, backend):
-    heard = detect.heard_by(hearing, Bands())
-    kept = detect.judged(hearing, heard, 5.0, 0.3)[backend]
+    heard = detected.heard_by(hearing, Bands())
+    kept = detected.judged(hearing, heard, 5.0, 0.3)[backend]
     tested = np.concatenate([hearing.parts["valid"], hearing.parts["internal"]])
     own = clips.as_predictions(hearing, kept, 0, ("valid", "internal"))
-    speaks = Detector([Bands()], hearing.windows, detect.remembered(hearing, [heard], own), backend, 5.0, 0.3)
+    speaks = Detector([Bands()], hearing.windows, detected.remembered(hearing, [heard], own), backend, 5.0, 0.3)
     for row in tested[::5]:
         machine = int(hearing.classes.machine[row])
         assert speaks.judge([heard.embedding[row : row + 1]], machine)[0] == pytest.approx(kept[row], abs=1e-9)
@@ -99,7 +99,7 @@ def test_a_threshold_is_of_the_machines_own_validation_where_there_is_enough_and
     valid = hearing.parts["valid"]
     score = np.arange(len(hearing.cohort), dtype=float)
     own = clips.as_predictions(hearing, score, 0, ("valid", "internal"))
-    memory = detect.remembered(hearing, [Heard(np.ones((len(score), 4)), None)], own)
+    memory = detected.remembered(hearing, [Heard(np.ones((len(score), 4)), None)], own)
     fans = valid[hearing.classes.machine[valid] == 0]
     assert (len(fans), len(valid)) == (12, 17)
     assert memory.machines == ("fan/id_00", "pump/id_00")
@@ -109,7 +109,7 @@ def test_a_threshold_is_of_the_machines_own_validation_where_there_is_enough_and
 def test_the_memory_is_of_the_training_recordings(hearing):
     embedding = np.random.default_rng(0).normal(size=(len(hearing.cohort), 4))
     own = clips.as_predictions(hearing, np.zeros(len(embedding)), 0, ("valid", "internal"))
-    memory = detect.remembered(hearing, [Heard(embedding, None)], own)
+    memory = detected.remembered(hearing, [Heard(embedding, None)], own)
     train = hearing.parts["train"]
     assert memory.record.tolist() == hearing.cohort.rows["id"][train].tolist()
     assert memory.embedding[0].tolist() == embedding[train].tolist()

@@ -69,7 +69,7 @@ from stethos.nn.mel import LogMel, hertz_to_mel, mel_to_hertz
 from stethos.nn.mobileface import MobileFace
 from stethos.objectives.contrastive import nt_xent, sup_con
 from stethos.signal.clip import RATE
-from stethos.study import backends, detect, sound_report, variants
+from stethos.study import backends, detect, detected, sound_report, variants
 from stethos.study.clips import Hearing, Listening
 from stethos.study.demonstrate import demonstrate
 from stethos.study.detector import Detector
@@ -381,7 +381,7 @@ def load(folder: Path) -> Detector:
         RunError: The training has not finished.
     """
     run = Run(Path(folder))
-    return detect.load_detector(run, recipe_of(run), lambda recipe, _: HighbandCl(recipe))
+    return detected.load_detector(run, recipe_of(run), lambda recipe, _: HighbandCl(recipe))
 
 
 def recipe_of(run: Run) -> Recipe:
@@ -403,7 +403,7 @@ def _train(people: Cohort, out: Path, recipe: Recipe, workers: int) -> Run:
         draw = batches(own, detect.clips_of(hearing))
         model = detect.fitted(hearing, _network(own), draw, own.schedule, _loss(hearing, own), f"seed-{seed}")
         members[seed] = model
-    detect.finish(hearing, members, recipe)
+    detected.finish(hearing, members, recipe)
     return hearing.run
 
 

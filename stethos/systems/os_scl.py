@@ -54,7 +54,7 @@ from stethos.nn.mobileface import MobileFace
 from stethos.nn.tfgram import TFgram, Tgram
 from stethos.objectives.contrastive import kin_of, sup_con
 from stethos.objectives.margin import arcface
-from stethos.study import detect, sound_report
+from stethos.study import detect, detected, sound_report
 from stethos.study.clips import Listening
 from stethos.study.demonstrate import demonstrate
 from stethos.study.detector import Detector
@@ -283,7 +283,7 @@ def load(folder: Path) -> Detector:
     Raises:
         RunError: The training has not finished.
     """
-    return detect.load_detector(Run(Path(folder)), recipe_of(Run(Path(folder))), OsScl)
+    return detected.load_detector(Run(Path(folder)), recipe_of(Run(Path(folder))), OsScl)
 
 
 def recipe_of(run: Run) -> Recipe:
@@ -301,7 +301,7 @@ def _train(people: Cohort, out: Path, recipe: Recipe, workers: int) -> Run:
         model = detect.seeded(seed, partial(OsScl, own, hearing.classes.outputs))
         draw = batches(own, detect.clips_of(hearing))
         members[seed] = detect.fitted(hearing, model, draw, own.schedule, loss, f"seed-{seed}")
-    detect.finish(hearing, members, recipe)
+    detected.finish(hearing, members, recipe)
     return hearing.run
 
 
