@@ -48,7 +48,7 @@ MEASUREMENTS = (
         "LV ejection fraction",
         "%",
         ("lv_systolic_reduced",),
-        {"lv_systolic_reduced": -1, "regional_wall_motion_abn": -1, "global_heart_enlargement": -1},
+        {"lv_systolic_reduced": -1, "regional_wall_motion": -1, "global_enlargement": -1},
     ),
     Measurement("wall_thickness", "LV wall thickness", "mm", ("lv_wall_thickening",), {"lv_wall_thickening": 1}),
     Measurement(
@@ -56,21 +56,21 @@ MEASUREMENTS = (
         "LA diameter",
         "mm",
         ("la_enlargement",),
-        {"la_enlargement": 1, "global_heart_enlargement": 1, "mitral_stenosis": 1},
+        {"la_enlargement": 1, "global_enlargement": 1, "mitral_stenosis": 1},
     ),
     Measurement(
         "lvedd",
         "LV end-diastolic diameter",
         "mm",
         ("lv_enlargement",),
-        {"lv_enlargement": 1, "global_heart_enlargement": 1, "lv_systolic_reduced": 1},
+        {"lv_enlargement": 1, "global_enlargement": 1, "lv_systolic_reduced": 1},
     ),
     Measurement(
         "rv_diameter",
         "RV basal diameter",
         "mm",
         ("right_heart_enlargement",),
-        {"right_heart_enlargement": 1, "global_heart_enlargement": 1},
+        {"right_heart_enlargement": 1, "global_enlargement": 1},
     ),
     Measurement(
         "pasp",
