@@ -43,7 +43,7 @@ def jonckheere(values: np.ndarray, group: np.ndarray) -> Trend:
         ScoreError: Fewer than two groups, or all values are the same.
 
     Reference:
-        Hollander, Wolfe and Chicken 2014, Nonparametric Statistical Methods, eq. 6.13 and 6.19.
+        Hollander, Wolfe and Chicken 2014, Nonparametric Statistical Methods, section 6.2.
     """
     values, group = known(values, group)
     order, size = np.unique(group, return_counts=True)
@@ -56,7 +56,7 @@ def jonckheere(values: np.ndarray, group: np.ndarray) -> Trend:
 
 
 def _variance(rows: int, size: np.ndarray, tied: np.ndarray) -> float:
-    """V of J for groups of `size` rows and runs of `tied` equal values (eq. 6.19)."""
+    """V of J for groups of `size` rows and runs of `tied` equal values."""
 
     def pairs(count: np.ndarray) -> float:
         return float(np.sum(count * (count - 1.0)))
