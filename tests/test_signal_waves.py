@@ -47,8 +47,7 @@ def test_intervals_of_planted_waves_are_those_planted():
     assert found.heart_rate == pytest.approx(70, abs=0.5)
     # a Gaussian wave begins about 2.5 widths before its centre
     assert found.pr == pytest.approx(1000 * (0.17 + 2.5 * 0.022 - 0.025 - 2.5 * 0.008), abs=20)
-    # the method stops at the troughs of Q and S, 53 ms apart, or anywhere up to their ends, 98 ms apart
-    assert 50 <= found.qrs <= 100
+    assert found.qrs == pytest.approx(1000 * (0.025 + 2.5 * 0.008 + 0.028 + 2.5 * 0.010), abs=20)
     assert found.qt == pytest.approx(1000 * (0.28 + 2.5 * 0.045 + 0.045), abs=30)
     assert found.p_amplitude == pytest.approx(0.12, abs=0.03)
     assert found.r_amplitude == pytest.approx(1.0, abs=0.05)
@@ -106,6 +105,58 @@ def test_an_odd_recording_gives_no_waves_and_no_error(values):
     assert isinstance(intervals(lead, found), Intervals)
 
 
+def test_without_p_waves_hardly_any_are_found_whatever_fibrillates():
+    plain = strip(TIMES, P=(0.0, -0.17, 0.02))
+    time = np.arange(5000) / 500
+    trembling = plain.values + 0.05 * np.sin(2 * np.pi * (6 * time + 0.3 * np.sin(2 * np.pi * 0.4 * time)))
+    uneven = 0.6 + np.append(0, np.cumsum([0.70, 1.05, 0.82, 1.20, 0.76, 0.98, 0.69, 1.10, 0.85]))
+    for lead in (plain, Signal(trembling, 500, ("I",), "mV"), strip(uneven, P=(0.0, -0.17, 0.02))):
+        found = waves(lead)
+        assert np.isfinite(found.p_on).sum() <= 1
+        assert np.isfinite(found.t_off[1:-1]).all()
+
+
+def test_a_gap_costs_the_beats_in_it_and_no_other():
+    values = strip(TIMES, noise=0.002).values.copy()
+    values[:, 2300:2700] = np.nan
+    lead = Signal(values, 500, ("I",), "mV")
+    beats = np.rint(TIMES * 500).astype(int)
+    found, whole = waves(lead, beats), waves(strip(TIMES, noise=0.002), beats)
+    away = np.abs(TIMES - 5.0) > 1.2
+    np.testing.assert_allclose(found.p_on[away], whole.p_on[away], atol=0.008)
+    np.testing.assert_allclose(found.t_off[away], whole.t_off[away], atol=0.008)
+    lost = (TIMES > 4.7) & (TIMES < 5.3)
+    assert lost.any()
+    assert np.isnan(found.qrs_on[lost]).all()
+
+
+def test_an_ectopic_beat_has_no_p_wave_and_costs_the_others_nothing():
+    times = np.sort(np.append(np.delete(TIMES, 5), TIMES[5] - 0.25))
+    quiet = strip(np.delete(TIMES, 5), noise=0.01)
+    time = np.arange(5000) / 500 - (TIMES[5] - 0.25)
+    broad = 1.3 * np.exp(-0.5 * (time / 0.035) ** 2) - 0.4 * np.exp(-0.5 * ((time - 0.3) / 0.06) ** 2)
+    found = waves(Signal(quiet.values + broad, 500, ("I",), "mV"))
+    ectopic = np.argmin(np.abs(found.r - (TIMES[5] - 0.25)))
+    assert len(found) == len(times)
+    assert np.isnan(found.p_on[ectopic])
+    assert found.qrs_off[ectopic] - found.qrs_on[ectopic] > 0.12
+    others = np.delete(np.arange(len(times)), ectopic)[1:-1]
+    assert np.isfinite(found.p_on[others]).all()
+
+
+@pytest.mark.parametrize("rate", [60, 100, 128, 360, 2000])
+def test_waves_are_found_at_any_rate(rate):
+    found = waves(strip(TIMES, rate, noise=0.002), np.rint(TIMES * rate).astype(int))
+    for name, centre in (("p_peak", -0.17), ("t_peak", 0.28)):
+        np.testing.assert_allclose(getattr(found, name)[1:-1], TIMES[1:-1] + centre, atol=0.02)
+
+
+def test_a_single_beat_is_enough():
+    found = waves(strip(TIMES).crop(2.5, 3.7))
+    assert len(found) == 1
+    assert np.isfinite(found.qrs_off - found.qrs_on + found.t_off).all()
+
+
 @pytest.mark.parametrize("peaks", [[], [2500], [0, 4999], [10, 11, 12], [5, 2500]])
 def test_odd_peaks_give_nan_and_no_error(peaks):
     lead = strip(TIMES)
@@ -136,19 +187,22 @@ def marked_bounds(marks):
     return {name: np.array(times) for name, times in bounds.items()}, marks.sample[[0, -1]] / 500
 
 
-# name: least sensitivity, least predictive value, largest |mean| and standard deviation of the error in ms
+# name: least sensitivity, least predictive value, largest |mean| and standard deviation of the error in ms. The
+# network has seen these marks: this is whether it is intact, `benchmarks/real/delineation.py` is how good it is.
 LUDB_LEAD_I = {
-    "p_peak": (0.99, 0.84, 5, 16),
-    "p_on": (0.99, 0.84, 15, 22),
-    "qrs_on": (0.95, 0.99, 11, 15),
-    "qrs_off": (0.95, 0.99, 15, 20),
-    "t_peak": (0.95, 0.98, 5, 21),
-    "t_off": (0.95, 0.98, 15, 30),
+    "p_on": (0.97, 0.95, 6, 16),
+    "p_peak": (0.97, 0.95, 6, 12),
+    "p_off": (0.97, 0.95, 6, 14),
+    "qrs_on": (0.99, 0.99, 6, 12),
+    "qrs_off": (0.99, 0.99, 6, 14),
+    "t_on": (0.98, 0.98, 8, 22),
+    "t_peak": (0.98, 0.98, 6, 16),
+    "t_off": (0.98, 0.98, 6, 25),
 }
 
 
 @pytest.mark.realdata
-def test_bounds_agree_with_the_cardiologists_of_ludb_as_far_as_is_claimed(real):
+def test_the_marks_of_ludb_are_found_again(real):
     import wfdb
 
     errors = {name: [] for name in LUDB_LEAD_I}
@@ -161,8 +215,9 @@ def test_bounds_agree_with_the_cardiologists_of_ludb_as_far_as_is_claimed(real):
         got = waves(lead)
         for name in LUDB_LEAD_I:
             times = getattr(got, name)
-            times = times[(times >= first) & (times <= last)]
-            marked[name], found[name] = marked[name] + len(bounds[name]), found[name] + len(times)
+            times = times[np.isfinite(times)]
+            marked[name] += len(bounds[name])
+            found[name] += ((times >= first) & (times <= last)).sum()
             nearest = [times[np.argmin(np.abs(times - time))] - time for time in bounds[name] if len(times)]
             errors[name] += [error for error in nearest if abs(error) <= 0.15]
     for name, (sensitivity, predictive, bias, spread) in LUDB_LEAD_I.items():

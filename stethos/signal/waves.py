@@ -1,35 +1,20 @@
 """Where P, QRS and T begin, peak and end, and the intervals that follow.
 
-Bounds come from neurokit2's prominence method (Emrich, Gargano, Koka and Muma 2024); against the
-cardiologists' marks of LUDB, lead I, every bound scatters by 12 to 28 ms (one standard deviation), but one P wave
-in seven is invented: the method finds a P wave where there is none, as in atrial fibrillation. QRS begins 8 ms
-late and ends 12 ms early on average, because its bounds are the troughs of Q and S where there are any.
+A small network (`delineator`) says what each sample is, and `marks` to which beat that belongs. Where neither finds a
+P wave, as in most beats of atrial fibrillation, its bounds are NaN.
 """
 
-import warnings
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from stethos.signal.beats import inverted, r_peaks
-from stethos.signal.filter import bandpass
+from stethos.signal.beats import r_peaks
+from stethos.signal.delineator import trained
 from stethos.signal.gaps import bridge
+from stethos.signal.marks import marked
 from stethos.types import Signal
 
 ISOELECTRIC_SECONDS = 0.02  # before QRS onset, at the end of the PR segment
-# Hz; up to 40 rather than 25, QRS begins another 3 ms late on LUDB.
-DELINEATION_BAND = (0.5, 25.0)
-MARGIN = 8  # samples
-_BOUNDS = {
-    "p_on": "ECG_P_Onsets",
-    "p_peak": "ECG_P_Peaks",
-    "p_off": "ECG_P_Offsets",
-    "qrs_on": "ECG_R_Onsets",
-    "qrs_off": "ECG_R_Offsets",
-    "t_on": "ECG_T_Onsets",
-    "t_peak": "ECG_T_Peaks",
-    "t_off": "ECG_T_Offsets",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +83,7 @@ def waves(lead: Signal, peaks: np.ndarray | None = None) -> Waves:
 
     Args:
         lead: One channel of ECG of either polarity.
-        peaks: Sample numbers of R peaks, `(beats,)`; found where not given.
+        peaks: Sample numbers of R peaks in rising order, `(beats,)`; found where not given.
 
     Raises:
         ChannelError: The signal has several channels.
@@ -108,8 +93,7 @@ def waves(lead: Signal, peaks: np.ndarray | None = None) -> Waves:
     unknown = np.full(len(beats), np.nan)
     found = Waves(**{item.name: unknown for item in fields(Waves)})
     found = replace(found, r=beats / lead.rate)
-    # the method needs a neighbour to know how far a beat may reach
-    return replace(found, **_prominence(lead, beats)) if len(beats) >= 2 else found
+    return replace(found, **marked(lead, beats, trained()))
 
 
 def intervals(lead: Signal, waves: Waves) -> Intervals:
@@ -133,40 +117,6 @@ def intervals(lead: Signal, waves: Waves) -> Intervals:
         r_amplitude=_median(_at(trace, waves.r, lead.rate) - level),
         t_amplitude=_median(_at(trace, waves.t_peak, lead.rate) - level),
     )
-
-
-def _prominence(lead: Signal, beats: np.ndarray) -> dict[str, np.ndarray]:
-    """Bounds in seconds by name; those that break the order of a heartbeat are NaN."""
-    import neurokit2
-
-    upright = -1.0 if inverted(lead, beats) else 1.0
-    trace = upright * bandpass(lead, *DELINEATION_BAND, order=2).values[0].astype(np.float64)
-    # it drops a mark at sample 0, which shifts all later beats by one
-    trace = np.pad(np.nan_to_num(trace), MARGIN, mode="edge")
-    tops = _climb(trace, beats + MARGIN, round(0.04 * lead.rate))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            _, marks = neurokit2.ecg_delineate(trace, tops, sampling_rate=lead.rate, method="prominence")
-        except (ValueError, IndexError, TypeError):
-            # what it raises on shapes that are no heartbeat differs by version
-            return {}
-    if any(len(marks[key]) != len(beats) for key in _BOUNDS.values()):
-        return {}  # it lost a beat, and says not which
-    times = {name: (np.array(marks[key], dtype=np.float64) - MARGIN) / lead.rate for name, key in _BOUNDS.items()}
-    return {name: _plausible(name, time, beats / lead.rate) for name, time in times.items()}
-
-
-def _climb(trace: np.ndarray, beats: np.ndarray, reach: int) -> np.ndarray:
-    """The highest sample near each beat: the method takes R for a maximum, and a deep S is none."""
-    starts = np.maximum(beats - reach, MARGIN)  # a top in the margin would lose its onset
-    return np.array([i + np.argmax(trace[i : b + reach + 1]) for i, b in zip(starts, beats, strict=True)])
-
-
-def _plausible(name: str, time: np.ndarray, r: np.ndarray) -> np.ndarray:
-    """NaN for a bound outside the recording or on the wrong side of R."""
-    before = name in ("p_on", "p_peak", "p_off", "qrs_on")
-    return np.where((time >= 0) & (time <= r if before else time >= r), time, np.nan)
 
 
 def _isoelectric(trace: np.ndarray, onset: np.ndarray, rate: float) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""The network behind `signal.waves`: how it was trained."""
