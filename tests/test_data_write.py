@@ -11,7 +11,7 @@ from stethos.data.survey import survey
 from stethos.data.write import write_cohort, write_hospital, write_table
 from stethos.errors import CohortError
 from stethos.io.meds import read_meds
-from stethos.synth import hospital, hospital_world, null_world, quiet
+from stethos.synth import echo_world, hospital, hospital_world, null_world, quiet
 from stethos.types import Cohort, Record, Signal
 
 
@@ -100,6 +100,30 @@ def test_a_hospital_is_written_and_read_back_with_its_events(tmp_path: Path):
     assert set(events["subject_id"].cast(pl.String)) == set(back.subjects.tolist())
 
 
+def test_a_hospital_with_an_echo_laboratory_is_written_and_read_back_with_its_reports(tmp_path: Path):
+    from stethos.cli.tools import hospital as write
+
+    write(out=tmp_path, patients=12, seed=3, echo=True)
+    back, made_again = open_cohort(tmp_path), hospital(12, 3, echo_world())
+    assert [record.text for record in back] == made_again.rows["report"].tolist()
+    for name in ("lvef", "ivs", "lvedd", "la_diameter", "pasp", "mitral_area", "aortic_velocity"):
+        np.testing.assert_array_equal(back.rows[name], made_again.rows[name])
+
+
+def test_a_report_with_lines_quotes_and_chinese_survives_the_table(tmp_path: Path):
+    said = [
+        'LA "large", 4.6 cm;\n\nIMP:\n1. LAE, "mild"',
+        "超声所见：\n左房增大，46mm。\n超声提示：\n1. 左房增大",
+        None,
+    ]
+    write_cohort(made(), tmp_path / "in")
+    table = open_cohort(tmp_path / "in").with_columns(report=np.array(said, object))
+    write_table(table, tmp_path / "out")
+    back = open_cohort(tmp_path / "out")
+    assert back.rows["report"].tolist() == said
+    assert [record.text for record in back] == said
+
+
 def test_the_potassium_of_the_events_joins_back_to_the_table(tmp_path: Path):
     from stethos.synth.chart import POTASSIUM
 
@@ -114,7 +138,7 @@ def test_the_potassium_of_the_events_joins_back_to_the_table(tmp_path: Path):
 
 def test_another_hospital_in_the_same_folder_is_refused(tmp_path: Path):
     write_hospital(tmp_path, patients=3, seed=0)
-    others = ((4, 0, None), (3, 1, None), (3, 0, null_world()), (3, 0, quiet(hospital_world())))
+    others = ((4, 0, None), (3, 1, None), (3, 0, null_world()), (3, 0, quiet(hospital_world())), (3, 0, echo_world()))
     for patients, seed, world in others:
         with pytest.raises(CohortError, match="another cohort was written here"):
             write_hospital(tmp_path, patients, seed, world)

@@ -179,17 +179,21 @@ def audit(folder: Path) -> Any:
     return audit_pairs(open_cohort(folder))
 
 
-def hospital(*, out: Path, patients: int = 2000, seed: int = 0) -> str:
+def hospital(
+    *, out: Path, patients: int = 2000, seed: int = 0, echo: Annotated[bool, Parameter(negative="")] = False
+) -> str:
     """Write a simulated hospital: recordings (WFDB), records (MEDS) and a cohort.csv.
 
     Args:
         out: Folder; what is there already is not written again.
         patients: How many.
         seed: Of everything that is drawn.
+        echo: With an echo laboratory: reports, and measurements of chambers, valves and vessels.
     """
     from stethos.data.write import write_hospital
+    from stethos.synth.world import echo_world, hospital_world
 
-    write_hospital(out, patients, seed)
+    write_hospital(out, patients, seed, echo_world() if echo else hospital_world())
     return f"{out}: {patients} simulated patients"
 
 

@@ -121,6 +121,7 @@ def write_hospital(
 def digest(world: World) -> str:
     """What tells two worlds apart: a hash of their constants and effects."""
     parts = [dict(world.constants), sorted(world.acts_on), world.linked, world.noise]
+    parts += [sorted(world.shows_in)] if world.structure else []
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 

@@ -1,6 +1,6 @@
 """Worlds with known truth: a seed becomes records.
 
-    World + seed → visits (latent) → ecg, chart → Cohort
+    World + seed → visits (latent) → ecg, chart, echo report → Cohort
     World + seed + Plan → latents → machine sounds → Cohort
 
 Nothing here reads a label back out of a waveform, and every number is synthetic.
@@ -13,24 +13,41 @@ from functools import partial
 
 import numpy as np
 
+from stethos.errors import RecipeError
 from stethos.synth.ecg import ecg
+from stethos.synth.echo import truths
 from stethos.synth.faults import plant
 from stethos.synth.machine import factory
 from stethos.synth.patient import visits
 from stethos.synth.plan import Plan, factory_world, latents, null_factory_world, only_faults_world
-from stethos.synth.world import World, hospital_world, knock_out_world, null_world, quiet
+from stethos.synth.report import reports
+from stethos.synth.structure import MEASUREMENTS
+from stethos.synth.world import (
+    World,
+    echo_world,
+    hospital_world,
+    knock_out_echo_world,
+    knock_out_world,
+    null_echo_world,
+    null_world,
+    quiet,
+)
 from stethos.types import Cohort, Record
 
 __all__ = [
     "Plan",
     "World",
     "ecg",
+    "echo_truth",
+    "echo_world",
     "factory",
     "factory_world",
     "hospital",
     "hospital_world",
+    "knock_out_echo_world",
     "knock_out_world",
     "latents",
+    "null_echo_world",
     "null_factory_world",
     "null_world",
     "only_faults_world",
@@ -62,11 +79,16 @@ def hospital(patients: int, seed: int = 0, world: World | None = None) -> Cohort
     Returns:
         Cohort with "sex" ("F", "M"), "age" (years), "heart_rate" (1/min, as charted by a nurse), "potassium"
         (mmol/L, the laboratory's), "lvef" (%), "wall_thickness" (mm), "height" (cm), "weight" (kg), diseases and
-        drugs (0 or 1); NaN where not measured. A record holds lead I at the site's rate, in mV.
+        drugs (0 or 1); NaN where not measured. A record holds lead I at the site's rate, in mV. A world with an
+        echo laboratory adds "report" (None where no echocardiogram was done; also the record's text) and what was
+        measured: "ivs", "lvpw", "lvedd", "la_diameter", "rv_diameter", "aorta_diameter",
+        "pulmonary_artery_diameter" (mm), "pasp" (mmHg), "mitral_area" (cm²), "aortic_velocity" (m/s).
     """
     world = world or hospital_world()
     latent = visits(patients, seed, world)
     table = _table(latent)
+    if world.structure:
+        table |= {name: latent[f"told_{name}"] for name in MEASUREMENTS} | {"report": reports(latent, seed, world)}
     return Cohort(table, partial(_open, table, latent, seed, world), "synthetic", "simulated; free to use")
 
 
@@ -78,6 +100,26 @@ def truth(patients: int, seed: int = 0, world: World | None = None) -> dict[str,
     """
     latent = visits(patients, seed, world)
     return {name: latent[name] for name in ("id", *_LATENT)}
+
+
+def echo_truth(patients: int, seed: int, world: World) -> dict[str, np.ndarray]:
+    """The hearts that the echo laboratory looked at, in the order of the rows of `hospital`.
+
+    Args:
+        patients: As of `hospital`.
+        seed: As of `hospital`.
+        world: One with an echo laboratory.
+
+    Returns:
+        "id", the 13 diseases (1 or 0), and the true values of the 12 measurements, whether an echo was done or not.
+
+    Raises:
+        RecipeError: The world has no echo laboratory.
+    """
+    if not world.structure:
+        raise RecipeError(f"needs a world with an echo laboratory, such as echo_world(); got {world.name}")
+    latent = visits(patients, seed, world)
+    return {"id": latent["id"]} | truths(latent, world)
 
 
 def _table(latent: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -101,7 +143,7 @@ def _open(
     facts = {
         name: None if _unknown(column[row]) else _plain(column[row])
         for name, column in table.items()
-        if name not in ("id", "subject", "when", "site")
+        if name not in ("id", "subject", "when", "site", "report")
     }
     signal = ecg({name: column[row] for name, column in latent.items()}, seed, world)
     return Record(
@@ -110,6 +152,7 @@ def _open(
         signals=(signal,),
         when=table["when"][row].astype("datetime64[s]").item(),
         site=str(table["site"][row]),
+        text=table["report"][row] if "report" in table else None,
         facts=facts,
         origin="synthetic",
     )

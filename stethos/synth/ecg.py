@@ -143,13 +143,13 @@ def _block(visit: Mapping[str, Any], rest: float, widening: float) -> list[tuple
 
 
 def _p_wave(visit: Mapping[str, Any], onset: float, world: World) -> list[tuple[int, tuple[float, ...]]]:
-    """Two overlapping humps, right and left atrium."""
-    duration = world["beat.p_duration"] / 1e3
+    """Two overlapping humps, right and left atrium; a large left atrium comes later and by itself."""
+    duration, notch = visit.get("p_width_ms", world["beat.p_duration"]) / 1e3, visit.get("p_notch", 0.0)
     start = onset - visit["pr_ms"] / 1e3
-    width, height = 0.17 * duration, 0.78 * visit["p_amplitude"]
+    width, height = (0.17 - 0.3 * notch) * duration, 0.78 * visit["p_amplitude"]
     return [
-        (0, (start + 0.38 * duration, width, width, height)),
-        (0, (start + 0.64 * duration, width, width, 0.9 * height)),
+        (0, (start + (0.38 - 0.5 * notch) * duration, width, width, height)),
+        (0, (start + (0.64 + 0.5 * notch) * duration, width, width, (0.9 + 2 * notch) * height)),
     ]
 
 

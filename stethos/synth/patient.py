@@ -7,9 +7,14 @@ first patients are the same however many follow.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
+from stethos.synth.echo import laboratory
 from stethos.synth.heart import observables
+from stethos.synth.imprint import imprint
+from stethos.synth.structure import at_visit, hearts
 from stethos.synth.world import Draws, World, hospital_world, knock_out_world, null_world, quiet
 
 __all__ = ["World", "hospital_world", "knock_out_world", "null_world", "quiet", "visits"]
@@ -31,17 +36,44 @@ def visits(patients: int, seed: int, world: World | None = None) -> Columns:
         "wall_thickness" (mm), "filtration" (mL/min/1.73 m²), diseases and drugs (0 or 1), "potassium" (mmol/L in
         the blood at the time of the ECG), "potassium_laboratory" (as reported; NaN where lost),
         "potassium_minutes" (sample after ECG), "heart_rate" (1/min), and the waves: "p_amplitude",
-        "r_amplitude", "t_amplitude", … (mV), "pr_ms", "qrs_ms", "qt_ms", "t_width_ms".
+        "r_amplitude", "t_amplitude", … (mV), "pr_ms", "qrs_ms", "qt_ms", "t_width_ms". With an echo laboratory
+        also "p_width_ms", and the columns "heart_…", "seen_…" and "told_…" of `structure` and `echo`.
     """
     world = world or hospital_world()
     people = _people(patients, Draws(seed), world)
+    if world.structure:
+        people |= _examined(people, seed, world)
     calendar = _calendar(patients, Draws(seed), world)
     rows = {name: column[calendar["patient"]] for name, column in people.items()} | calendar
     rows["age"] = rows["age"] + rows.pop("years_on")
+    if world.structure:
+        rows |= _on_the_day(rows, seed, world)
     rows |= _potassium(rows, patients, seed, world)
     rows |= _laboratory(rows, Draws(seed), world)
     rows |= observables(rows, Draws(seed), world)
-    return rows | _missing(len(rows["age"]), Draws(seed), world)
+    rows |= _missing(len(rows["age"]), Draws(seed), world)
+    if world.structure:
+        rows |= imprint(rows, Draws(seed, "heart"), world)
+        rows |= laboratory(rows, Draws(seed, "laboratory"), world)
+    return rows
+
+
+def _examined(people: Columns, seed: int, world: World) -> Columns:
+    """The heart that the laboratory looks at: the patient's own, and then its diseases are the patient's."""
+    if not world.linked:
+        who = "somebody else's heart"
+        others = _people(len(people["age"]), Draws(seed, who), _of_one_site(world))
+        return hearts(others, Draws(seed, f"{who} itself"), world)
+    examined = hearts(people, Draws(seed, "heart"), world)
+    return examined | {"atrial_fibrillation": examined["heart_atrial_fibrillation"]}
+
+
+def _on_the_day(rows: Columns, seed: int, world: World) -> Columns:
+    """That heart at each visit; wall and ejection fraction are the patient's own where the heart is."""
+    day = at_visit(rows, Draws(seed, "heart"), world)
+    if not world.linked:
+        return day
+    return day | {name: day[f"heart_{name}"] for name in ("lvef", "wall_thickness")}
 
 
 def _people(count: int, draws: Draws, world: World) -> Columns:
@@ -152,11 +184,9 @@ def _potassium(rows: Columns, patients: int, seed: int, world: World) -> Columns
     """
     draws, causes = Draws(seed), rows
     if not world.linked:
-        first = world["site.names"][0]
-        share = [float(name == first) for name in world["site.names"]]
-        elsewhere = World(world.name, {**world.constants, "site.share": share}, world.acts_on, world.linked)
         draws = Draws(seed, who="somebody else")
-        causes = {name: column[rows["patient"]] for name, column in _people(patients, draws, elsewhere).items()}
+        others = _people(patients, draws, _of_one_site(world))
+        causes = {name: column[rows["patient"]] for name, column in others.items()}
     personal = draws.normal("potassium", patients)[rows["patient"]]
     mean = world["potassium.healthy"] + world["potassium.between_persons"] * personal + _drift(causes, world)
     spread = world["potassium.within_person"] + world["potassium.within_ckd"] * causes["ckd"]
@@ -168,6 +198,13 @@ def _potassium(rows: Columns, patients: int, seed: int, world: World) -> Columns
     rise = small[0] + small[1] * draws.exponential("crisis size", len(mean))
     value = mean + spread * draws.normal("potassium at visit", len(mean)) + rise * draws.happens("crisis", logit)
     return {"potassium": np.clip(value, *world["potassium.bounds"])}
+
+
+def _of_one_site(world: World) -> World:
+    """The same world, all of its patients at the first site."""
+    first = world["site.names"][0]
+    share = [float(name == first) for name in world["site.names"]]
+    return replace(world, constants={**world.constants, "site.share": share})
 
 
 def _drift(causes: Columns, world: World) -> np.ndarray:

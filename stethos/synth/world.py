@@ -39,6 +39,9 @@ class World:
             Means nothing in a factory.
         noise: Multiplies all that a recording adds: wander, mains, muscle, movement, steps; the background of a
             machine; 0 for none.
+        structure: Whether hearts have valves, chambers and vessels, and a laboratory that reports on them. Where
+            the world is not linked it looks at the heart of somebody else.
+        shows_in: Waves in which that structure shows: any of "T", "QRS", "P".
     """
 
     name: str
@@ -46,6 +49,8 @@ class World:
     acts_on: frozenset[str]
     linked: bool
     noise: float = 1.0
+    structure: bool = False
+    shows_in: frozenset[str] = frozenset()
 
     def __getitem__(self, key: str) -> Any:
         return self.constants[key]
@@ -65,6 +70,34 @@ def null_world() -> World:
     return World("null", constants(), frozenset(), linked=False)
 
 
+def echo_world() -> World:
+    """The hospital with an echo laboratory: structure shows in the ECG, and in reports and measurements."""
+    return replace(_with_laboratory("echo", WAVES), acts_on=hospital_world().acts_on, linked=True)
+
+
+def null_echo_world() -> World:
+    """Reports and measurements of somebody else: nothing in the ECG or the table tells a disease."""
+    return _with_laboratory("null echo", ())
+
+
+def knock_out_echo_world(*waves: str) -> World:
+    """The null echo world, but the structure of the heart that was examined shows in the named waves.
+
+    Args:
+        waves: "T" (and ST), "QRS", or "P" (and PR interval).
+
+    Raises:
+        RecipeError: A name is none of these.
+    """
+    _refuse_strange(waves, "null_echo_world()")
+    return _with_laboratory("echo, only " + " ".join(sorted(waves)), waves)
+
+
+def _with_laboratory(name: str, shows_in: tuple[str, ...]) -> World:
+    both = {**constants(), **constants("echo")}
+    return World(name, both, frozenset(), linked=False, structure=True, shows_in=frozenset(shows_in))
+
+
 def knock_out_world(*waves: str) -> World:
     """The null world, but potassium acts on the named waves.
 
@@ -74,13 +107,17 @@ def knock_out_world(*waves: str) -> World:
     Raises:
         RecipeError: A name is none of these.
     """
+    _refuse_strange(waves, "null_world()")
+    return World("only " + " ".join(sorted(waves)), constants(), frozenset(waves), linked=False)
+
+
+def _refuse_strange(waves: tuple[str, ...], null: str) -> None:
     unknown = sorted(set(waves) - set(WAVES))
     if unknown or not waves:
         raise RecipeError(
-            f"potassium can act on {', '.join(WAVES)}; got {', '.join(unknown) or 'nothing'}; "
-            "for a world without any effect use null_world()"
+            f"an effect can show in {', '.join(WAVES)}; got {', '.join(unknown) or 'nothing'}; "
+            f"for a world without any effect use {null}"
         )
-    return World("only " + " ".join(sorted(waves)), constants(), frozenset(waves), linked=False)
 
 
 def quiet(world: World) -> World:
