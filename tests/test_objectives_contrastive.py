@@ -164,3 +164,18 @@ def test_autocast_does_not_round_a_loss():
             rough = loss()
         assert torch.equal(rough, loss()), name
     assert sup_con(z.bfloat16(), torch.ones(16, 16), 0.02).dtype == torch.float32
+
+
+def test_rows_that_share_an_id_of_any_kind_are_not_told_apart():
+    """Row 0 and 1 share a subject, 1 and 2 a text; 0 and 2 nothing, so each is the other's negative."""
+    a, b = F.normalize(torch.randn(3, 4, dtype=torch.float64), dim=1), F.normalize(torch.randn(3, 4).double(), dim=1)
+    kin = torch.tensor([[7, 1, -1], [7, 2, -1], [8, 2, -1]])
+    logits = 3 * a @ b.T
+    keep = torch.tensor([[True, False, True], [False, True, False], [True, False, True]])
+    there, back = (F.cross_entropy(z.masked_fill(~keep, -1e9), torch.arange(3)) for z in (logits, logits.T))
+    assert info_nce(a, b, 3.0, kin=kin).item() == pytest.approx((there + back).item() / 2)
+
+
+def test_an_id_below_zero_is_kin_to_none():
+    a, b = (F.normalize(torch.randn(4, 3), dim=1) for _ in range(2))
+    assert info_nce(a, b, 2.0, kin=torch.full((4, 2), -1)) == info_nce(a, b, 2.0)

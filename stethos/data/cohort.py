@@ -73,6 +73,12 @@ def _report(said: Fact) -> str | None:
     return cast("str | None", said)
 
 
+def report_texts(cohort: Cohort) -> list[str]:
+    """The report of every record, "" where there is none, without opening the recordings."""
+    cells = cohort.rows.get("report", np.full(len(cohort), None, dtype=object))
+    return [_report(item) or "" if isinstance(item, str) else "" for item in cells]
+
+
 def open_cohort(folder: Path) -> Cohort:
     """The cohort in a folder; recordings are read when they are asked for.
 

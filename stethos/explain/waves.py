@@ -119,7 +119,7 @@ def explain_many(
     """Exact Shapley values and interactions of the waves of each recording, some 500 windows a call of the model.
 
     Args:
-        score: Of prepared windows; one logit each. Of several, pick: `lambda x: score(x)[:, [2]]`.
+        score: Of prepared windows; one logit each. For several, see `explain_outputs`.
         leads: One channel of ECG each, unprepared.
         preparation: What the model sees.
         baseline: What takes the place of an absent wave.
@@ -135,21 +135,52 @@ def explain_many(
         RateError: A rate does not suit the preparation.
         ScoreError: A score is not finite, or there are several.
     """
+    found = explain_outputs(score, leads, preparation, 1, baseline=baseline, timing=timing, progress=progress)
+    return found[0]
+
+
+def explain_outputs(  # noqa: PLR0913  # those of explain_many, and how many logits
+    score: Score,
+    leads: Iterable[Signal],
+    preparation: Preparation,
+    outputs: int,
+    *,
+    baseline: Baseline = ISOELECTRIC,
+    timing: bool = True,
+    progress: Callable[[int], None] | None = None,
+) -> list[Attribution]:
+    """`explain_many` for each of several logits, at the cost of one: the model is asked once.
+
+    Args:
+        score: Of prepared windows; K logits each.
+        leads: One channel of ECG each, unprepared.
+        preparation: What the model sees.
+        outputs: K.
+        baseline: What takes the place of an absent wave.
+        timing: Whether the times of beats are a player.
+        progress: Told how many recordings are done.
+
+    Returns:
+        One attribution a logit.
+
+    Raises:
+        ChannelError: A lead has several channels.
+        RateError: A rate does not suit the preparation.
+        ScoreError: A score is not finite, or there are not K.
+    """
     names = (*PLAYERS, TIMING) if timing else PLAYERS
     scenes = (_scene(lead, preparation, baseline, timing) for lead in leads)
     players = len(names)
     rows: list[_Row] = []
     for group in _groups(scenes):
-        rows += [_row(scene, found, players) for scene, found in zip(group, _explained(score, group), strict=True)]
+        told = _explained(score, group, outputs)
+        rows += [_row(scene, found, players, outputs) for scene, found in zip(group, told, strict=True)]
         if progress is not None:
             progress(len(rows))
-    return Attribution(
-        np.reshape([row.values for row in rows], (-1, players)),
-        names,
-        np.reshape([row.bounds for row in rows], (-1, players, 2)),
-        baseline.words,
-        np.reshape([row.interaction for row in rows], (-1, players * (players - 1) // 2)),
-    )
+    bounds = np.reshape([row.bounds for row in rows], (-1, players, 2))
+    values = np.reshape([row.values for row in rows], (-1, players, outputs))
+    pairs = np.reshape([row.interaction for row in rows], (-1, players * (players - 1) // 2, outputs))
+    return [Attribution(values[..., k], names, bounds, baseline.words, pairs[..., k]) for k in range(outputs)]
 
 
 class _Row(NamedTuple):
@@ -160,13 +191,14 @@ class _Row(NamedTuple):
     interaction: np.ndarray
 
 
-def _row(scene: Scene | None, found: Shapley | None, players: int) -> _Row:
+def _row(scene: Scene | None, found: Shapley | None, players: int, outputs: int) -> _Row:
     """Of one recording; NaN where it could not be explained."""
     pairs = np.triu_indices(players, 1)
     if scene is None:
-        return _Row(np.full(players, np.nan), np.full((players, 2), np.nan), np.full(len(pairs[0]), np.nan))
+        values, interaction = np.full((players, outputs), np.nan), np.full((len(pairs[0]), outputs), np.nan)
+        return _Row(values, np.full((players, 2), np.nan), interaction)
     values, interaction = _among_all(found, scene)
-    return _Row(values[:, 0], scene.bounds, interaction[..., 0][pairs])
+    return _Row(values, scene.bounds, interaction[pairs])
 
 
 def _scene(lead: Signal, preparation: Preparation, baseline: Baseline, timing: bool) -> Scene | None:
@@ -191,15 +223,16 @@ def _groups(scenes: Iterable[Scene | None]) -> Iterator[list[Scene | None]]:
         yield group
 
 
-def _explained(score: Score, group: list[Scene | None]) -> list[Shapley | None]:
+def _explained(score: Score, group: list[Scene | None], outputs: int) -> list[Shapley | None]:
     """One call of the model for the coalitions of all recordings."""
     shown = [scene.masked(coalitions(len(scene.active))) for scene in group if scene is not None]
     if not shown:
         return [None] * len(group)
     worth = np.asarray(score(np.concatenate(shown)), dtype=np.float64)
-    if worth.shape != (sum(map(len, shown)), 1) or not np.isfinite(worth).all():
+    if worth.shape != (sum(map(len, shown)), outputs) or not np.isfinite(worth).all():
         raise ScoreError(
-            f"an explanation needs one finite logit for each of {sum(map(len, shown))} windows; got shape {worth.shape}"
+            f"an explanation needs {'one finite logit' if outputs == 1 else f'{outputs} finite logits'} for each of "
+            f"{sum(map(len, shown))} windows; got shape {worth.shape}"
             f"{'' if np.isfinite(worth).all() else ' with values that are not finite'}; of several logits, pick one"
         )
     tables = iter(np.split(worth, np.cumsum([len(part) for part in shown])[:-1]))

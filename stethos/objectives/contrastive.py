@@ -91,8 +91,9 @@ def info_nce(a: Tensor, b: Tensor, scale: Tensor | float, kin: Tensor | None = N
         a: Rows of unit length, `(N, D)`.
         b: Their counterparts, in the same order, `(N, D)`.
         scale: s, one over the temperature.
-        kin: An id for each row, integers `(N,)`. Counterparts of other rows with the same id are not told apart: they
-            are left out of the denominator. None tells all rows apart.
+        kin: Ids of each row, integers `(N,)` or `(N, k)` for k kinds of kinship, such as subject and text; an id
+            below 0 is kin to none. Counterparts of other rows that share an id are not told apart: they are left out
+            of the denominator. None tells all rows apart.
 
     Returns:
         A scalar.
@@ -100,7 +101,8 @@ def info_nce(a: Tensor, b: Tensor, scale: Tensor | float, kin: Tensor | None = N
     logits = scale * _cosines(a, b)
     own = torch.arange(len(a), device=a.device)
     if kin is not None:
-        alike = (kin[:, None] == kin) & (own[:, None] != own)
+        ids = kin.reshape(len(kin), -1)  # (N, k)
+        alike = ((ids[:, None] == ids) & (ids >= 0)).any(-1) & (own[:, None] != own)
         logits = logits.masked_fill(alike, torch.finfo(logits.dtype).min)
     return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
 

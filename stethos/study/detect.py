@@ -20,7 +20,7 @@ from stethos.nn.norm import restate
 from stethos.study import backends, clips
 from stethos.study.clips import Hearing
 from stethos.study.listening import Listening, anomaly_of, refuse_impossible
-from stethos.train.dist import join, share
+from stethos.train.dist import device_of, join, share
 from stethos.train.loop import Options, fit
 from stethos.train.run import start_run
 from stethos.types import Cohort, Schedule
@@ -170,7 +170,8 @@ def fitted(
 
     def settle(network: nn.Module) -> None:
         embed = cast(Callable[[Tensor], Tensor], network.embed)
-        restate(network, (partial(embed, torch.from_numpy(store.take(part))) for part in chosen))
+        there = device_of(network)
+        restate(network, (partial(embed, torch.from_numpy(store.take(part)).to(there)) for part in chosen))
 
     options = Options(stage=stage, settle=settle)
     fit(model, draw, schedule, hearing.run, validate=lambda network: {"monitor": -loss(network)}, options=options)
@@ -205,7 +206,7 @@ def class_loss(hearing: Hearing, transform: Callable[[Tensor, Tensor], Tensor], 
 
     def loss(model: nn.Module) -> float:
         speak = cast(Callable[[Tensor], Tensor], model.score)
-        logits = torch.cat([speak(part) for part in waves.split(32)])
+        logits = torch.cat([speak(part.to(device_of(model))).cpu() for part in waves.split(32)])
         return float(F.cross_entropy(logits.float(), label))
 
     return loss

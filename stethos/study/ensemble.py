@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from stethos.metrics.ranking import auroc
 from stethos.study.lead import record_scores
 from stethos.study.task import Score, Task
+from stethos.train.dist import device_of
 from stethos.types import Signal
 
 
@@ -43,15 +44,19 @@ class Ensemble(nn.Module):
 def scorer(method: Callable[[Tensor], Tensor], chunk: int = 32) -> Score:
     """A network's method as a function of arrays, without gradients: `(W, C, T)` to `(W, K)`, float64.
 
+    Windows go to where the network is, and the answers come back.
+
     Args:
         method: Such as `score` or `embed`.
         chunk: Windows at a time; a processor's cache holds about so many.
     """
+    owner = getattr(method, "__self__", None)
 
     def score(windows: np.ndarray) -> np.ndarray:
+        there = device_of(owner) if isinstance(owner, nn.Module) else torch.device("cpu")
         with torch.inference_mode():
             parts = torch.from_numpy(np.asarray(windows, np.float32)).split(chunk)
-            return torch.cat([method(part) for part in parts]).double().numpy()
+            return torch.cat([method(part.to(there)).cpu() for part in parts]).double().numpy()
 
     return score
 

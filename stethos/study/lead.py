@@ -19,6 +19,7 @@ from stethos.study.progress import bar
 from stethos.types import Cohort, Predictions, Record, Signal
 
 VOLTAGES = ("mV", "V", "uV", "µV", "1", "a.u.")
+_NO_FACTS = ("id", "subject", "path", "report")  # a report is text about a person, and no column of a table
 
 
 @dataclass(frozen=True)
@@ -107,29 +108,29 @@ def record_scores(
 
 
 def as_predictions(
-    cohort: Cohort, score: np.ndarray, truth: np.ndarray, *, split: str, seed: int, name: str
+    cohort: Cohort, score: np.ndarray, truth: np.ndarray, *, split: str, seed: int, name: str | tuple[str, ...]
 ) -> Predictions:
     """Scored records of a cohort as `Predictions`; refused records (NaN score) are left out.
 
     Args:
         cohort: The records, N of them.
-        score: `(N, 1)`.
-        truth: `(N,)`, NaN for unknown.
+        score: `(N, K)`.
+        truth: `(N, K)`, or `(N,)` of one class; NaN for unknown.
         split: Name of this part.
         seed: Training seed of the model.
-        name: What the one class is called.
+        name: What each class is called.
     """
     kept = np.isfinite(score[:, 0])
-    facts = {key: column[kept] for key, column in cohort.rows.items() if key not in ("id", "subject", "path")}
+    facts = {key: column[kept] for key, column in cohort.rows.items() if key not in _NO_FACTS}
     return Predictions(
         score=score[kept],
-        truth=truth[kept, None],
+        truth=truth.reshape(len(truth), -1)[kept],
         record=cohort.rows["id"][kept],
         subject=cohort.subjects[kept],
         split=np.full(int(kept.sum()), split),
         seed=np.full(int(kept.sum()), seed),
         facts=facts,
-        names=(name,),
+        names=(name,) if isinstance(name, str) else name,
         origin=cohort.origin,
     )
 

@@ -47,12 +47,13 @@ def summary(evidence: Evidence) -> str:
         better = [split for split, item in found.items() if item and item.estimate.low > 0]
         rest = [split for split in evidence.splits if split not in better]
         words += f" Against {CONTROLS.get(control, control).split(' (')[0]} the paired difference is above zero "
-        words += f"on {_listed(better)}" if better else "nowhere"
-        words += f", not on {_listed(rest)}." if better and rest else "."
+        words += f"on {listed(better)}" if better else "nowhere"
+        words += f", not on {listed(rest)}." if better and rest else "."
     return words
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Names in a row: a, b and c."""
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
@@ -66,7 +67,7 @@ def flow(run: Run) -> Section:
     """How many records came how far, and why the others did not."""
     told = json.loads((run.folder / "flow.json").read_text())
     steps = [(step["label"], step["records"], step["subjects"], step["lost"]) for step in told["flow"]]
-    split = 1 + [step[0] for step in steps].index("target known")
+    split = 1 + max(place for place, step in enumerate(steps) if step[0].endswith(" known"))  # then come the parts
     blocks: list[Block] = [picture.flow("Cohort flow", steps[:split], [step[:3] for step in steps[split:]])]
     lost = [f"Not in {label}: {words}." for label, _, _, words in steps[split:] if words]
     refused = [[reason, count] for reason, count in told["refused"].items()]

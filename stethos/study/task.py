@@ -271,16 +271,29 @@ def add_external(run: Run, name: str, task: Task, networks: Mapping[str, Sequenc
     for file, members in networks.items():
         path = run.private / f"{file}.npz"
         held = Predictions.load(path)
-        own = held.take(~np.char.startswith(held.split, EXTERNAL))
-        shared = np.intersect1d(own.subject, task.cohort.subjects.astype(str))
-        if name in own.split or len(shared):
-            raise RunError(
-                f"{name}: needs a new name and subjects that the run has not met; {len(shared)} were seen in it; if "
-                f"they are other people, give them other names in the cohort's column subject"
-            )
-        if task.cohort.origin != held.origin:
-            raise OriginError(
-                f"{name} is {task.cohort.origin} and the run is {held.origin}: numbers of two worlds do not mix"
-            )
+        refuse_mixed(held, name, task.cohort)
         new = [scored(task, {EXTERNAL + name: np.arange(len(task.cohort))}, score, seed) for seed, score in members]
         joined([held.take(held.split != EXTERNAL + name), *new]).save(path)
+
+
+def refuse_mixed(held: Predictions, name: str, cohort: Cohort) -> None:
+    """Another cohort needs a name, subjects and an origin that do not mix with what is held.
+
+    Args:
+        held: Predictions of a run.
+        name: Of the other cohort.
+        cohort: Its records.
+
+    Raises:
+        RunError: The name is taken by a part of the run, or the cohort shares subjects with it.
+        OriginError: One is simulated and the other is not.
+    """
+    own = held.take(~np.char.startswith(held.split, EXTERNAL))
+    shared = np.intersect1d(own.subject, cohort.subjects.astype(str))
+    if name in own.split or len(shared):
+        raise RunError(
+            f"{name}: needs a new name and subjects that the run has not met; {len(shared)} were seen in it; if "
+            f"they are other people, give them other names in the cohort's column subject"
+        )
+    if cohort.origin != held.origin:
+        raise OriginError(f"{name} is {cohort.origin} and the run is {held.origin}: numbers of two worlds do not mix")

@@ -76,7 +76,8 @@ from stethos.study.detector import Detector
 from stethos.synth.machine import factory
 from stethos.synth.plan import Plan
 from stethos.systems._listening import audit, enrol, evaluate, explain, predict, rebaseline, threshold, watch
-from stethos.train.dist import chief, gather
+from stethos.train.dist import chief, device_of, gather
+from stethos.train.gradient import moved
 from stethos.train.run import read_config
 from stethos.types import Cohort, Run, Schedule, Signal
 
@@ -444,10 +445,11 @@ def _loss(hearing: Hearing, recipe: Recipe) -> Callable[[nn.Module], float]:
     batch = batches(plan, held)(0, slice(0, count))
 
     def loss(model: nn.Module) -> float:
-        views = model.views(batch, model.mel(batch.wave))  # type: ignore[operator]
+        here = moved(batch, device_of(model))
+        views = model.views(here, model.mel(here.wave))  # type: ignore[operator]
         pairs = [model.compared(part) for part in views.split(32)]  # type: ignore[operator]
         first, second = (torch.cat(side) for side in zip(*pairs, strict=True))
-        return float(sum(model.objective(first, second, batch.label).values()))  # type: ignore[operator]
+        return float(sum(model.objective(first, second, here.label).values()))  # type: ignore[operator]
 
     return loss
 

@@ -35,8 +35,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stethos.augment import draws
-from stethos.augment.time import add_noise, hide_block, scale, shift, stretch, wander
+from stethos.augment.lead import augmented
 from stethos.data.batch import epoch_rows
 from stethos.data.cohort import open_cohort
 from stethos.errors import RecipeError, RunError
@@ -53,6 +52,7 @@ from stethos.study.labels import nested_fractions
 from stethos.study.lead import LeadWindows, joined, record_scores
 from stethos.study.partition import Partition, partition
 from stethos.study.publish import publish, publish_folds, write_flow
+from stethos.study.start import starting_net
 from stethos.study.task import (
     Labelled,
     Question,
@@ -201,28 +201,6 @@ def batches(recipe: Recipe, windows: Labelled | None = None) -> Callable[[int, s
         return Batch(augmented(x, plan.seed, step, place, recipe.augment), truth[chosen, None])
 
     return draw
-
-
-def augmented(x: Tensor, seed: int, step: int, rows: Tensor, strength: float) -> Tensor:
-    """Windows as another electrode, another rate, another moment would have shown them, `(B, 1, T)`.
-
-    Args:
-        x: Prepared windows `(B, 1, T)`.
-        seed: Of the run.
-        step: Of the training.
-        rows: Place of each window in the whole step's batch, `(B,)`.
-        strength: 0 for none, 1 as recommended.
-    """
-    if strength == 0:
-        return x
-    u = [draws.uniform(seed, step, rows, 1, stream) for stream in range(5)]
-    x = shift(x, u[0], most=x.shape[-1] // 2)
-    x = stretch(x, u[1], most=0.1 * strength)
-    x = scale(x, u[2], spread=0.2 * strength)
-    noise = draws.normal(seed, step, rows, tuple(x.shape[1:]), stream=5) * u[3][..., None]
-    x = add_noise(x, noise, spread=0.1 * strength)
-    x = wander(x, draws.uniform(seed, step, rows, 3, stream=6), amplitude=0.1 * strength)
-    return hide_block(x, u[4], fraction=0.2 * strength)
 
 
 def train(cohort: Path | None = None, *, out: Path, recipe: Recipe = Recipe(), workers: int = 1) -> Run:
@@ -497,15 +475,13 @@ def _network(recipe: Recipe, graded: bool, seed: int) -> PocketK:
         torch.manual_seed(seed)
         model = PocketK(recipe, graded)
         if recipe.start:
-            began = Path(recipe.start)
-            net = cast(PocketK, load(began).members[0]).net if began.is_dir() else Net1d.from_ecgfounder(began)
-            if (net.channels, net.widths, net.blocks) != (1, tuple(recipe.widths), tuple(recipe.blocks)):
-                raise RecipeError(
-                    f"{began} holds a network of {net.channels} leads, widths {net.widths} and blocks {net.blocks}; "
-                    f"the recipe asks for 1 lead, {recipe.widths} and {recipe.blocks}: make them agree"
-                )
+            net = starting_net(Path(recipe.start), recipe.widths, recipe.blocks, _net_of_run)
             model.net.load_state_dict(net.replace_head(1).state_dict())
     return model
+
+
+def _net_of_run(folder: Path) -> Net1d:
+    return cast(PocketK, load(folder).members[0]).net
 
 
 def _fitted(task: Task, recipe: Recipe, rows: dict[str, np.ndarray], seed: int, stage: str) -> PocketK:

@@ -30,6 +30,12 @@ def join() -> torch.device:
     return device
 
 
+def device_of(module: nn.Module) -> torch.device:
+    """Where a network's weights lie; the processor for one without any."""
+    weight = next(module.parameters(), None)
+    return torch.device("cpu") if weight is None else weight.device
+
+
 def leave() -> None:
     """Part from the other processes; to be called before the program ends, however it ends."""
     if processes.is_initialized():

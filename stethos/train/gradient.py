@@ -35,7 +35,7 @@ def descend(
     """
     device = next(model.parameters()).device
     rows = [part_rows(schedule, part) for part in range(schedule.accumulate)]
-    batches = [_moved(draw(step, part), device) for part in rows]
+    batches = [moved(draw(step, part), device) for part in rows]
     losses: dict[str, Tensor] = {}
     weights = part_weights(schedule, batches, count, device)
     for part, batch, weight in zip(rows, batches, weights, strict=True):
@@ -100,6 +100,6 @@ def _seed(device: torch.device, keys: tuple[int, ...]) -> None:
         torch.cuda.manual_seed(seed)
 
 
-def _moved(batch: Any, device: torch.device) -> Any:
+def moved(batch: Any, device: torch.device) -> Any:
     """A NamedTuple with its tensors on a device."""
     return type(batch)(*(item.to(device, non_blocking=True) if isinstance(item, Tensor) else item for item in batch))

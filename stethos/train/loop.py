@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, final
 
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from stethos.errors import RunError
 from stethos.train.average import Average
 from stethos.train.checkpoint import read_checkpoint, write_checkpoint
-from stethos.train.dist import chief, same, wrap
+from stethos.train.dist import chief, device_of, join, same, wrap
 from stethos.train.gradient import Draw, agree, descend, training_mode
 from stethos.train.interrupt import stop_request
 from stethos.train.optimise import adamw, set_rate
@@ -85,12 +85,13 @@ def fit(
 ) -> Fitted:
     """Train a network in a run's folder, or go on where it was cut off.
 
-    Modules whose every weight is frozen stay in evaluation mode. Afterwards the network is in evaluation mode and
+    Where this process has a GPU the network is trained there, and comes back to where it was. Modules whose every
+    weight is frozen stay in evaluation mode. Afterwards the network is in evaluation mode and
     holds the best weights seen, the running mean's where `schedule.ema` is set; without `validate`, the last. On
     several processes the result is that of one up to rounding, except for draws inside the network (dropout).
 
     Args:
-        model: On its device; `model(batch)` gives the losses.
+        model: `model(batch)` gives the losses.
         draw: (step, rows of the step's batch) → NamedTuple of those rows, the same for the same arguments.
         schedule: How long and how fast.
         run: Where to.
@@ -103,7 +104,7 @@ def fit(
         RecipeError: Nothing is trainable, or the batch has too few rows to share.
         FormatError: The disk is full.
     """
-    with sole_writer(run), stop_request() as asked, _own_randomness(model):
+    with sole_writer(run), stop_request() as asked, _at_work(model), _own_randomness(model):
         training = _Training(model, draw, schedule, run, validate, options)
         if not training.standing.done:
             training.go(asked)
@@ -233,9 +234,21 @@ class _Training:
         write_checkpoint(self.path, self.standing, {"model": self.model.state_dict()})
 
 
+@contextlib.contextmanager
+def _at_work(model: nn.Module) -> Iterator[None]:
+    """The network on this process's own GPU, if there is one, and back afterwards; one that is on a GPU stays there."""
+    home = device_of(model)
+    if home.type == "cpu":
+        model.to(join())
+    try:
+        yield
+    finally:
+        model.to(home)
+
+
 def _own_randomness(model: nn.Module) -> contextlib.AbstractContextManager:
     """Torch's global generators come back as they were."""
-    device = next(model.parameters()).device
+    device = device_of(model)
     return torch.random.fork_rng([device] if device.type == "cuda" else [])
 
 

@@ -55,6 +55,19 @@ def load_weights(module: nn.Module, path: str | Path) -> dict[str, str]:
     return metadata
 
 
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """What a file of `save_weights` was saved with, without its tensors.
+
+    Raises:
+        WeightsError: The file is no safetensors file.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return json.loads((file.metadata() or {}).get(_KEY, "{}"))
+    except (OSError, ValueError, SafetensorError) as error:
+        raise WeightsError(f"{path}: needs a complete safetensors file, got: {error}") from error
+
+
 def sha256(path: str | Path) -> str:
     """First 16 hexadecimal digits of the SHA-256 of a file: a model's short name in what it predicts."""
     with Path(path).open("rb") as file:
