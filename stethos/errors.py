@@ -58,5 +58,9 @@ class OriginError(StethosError, PermissionError):
     """A model trained on a simulated world was given a real person's recording, or the reverse."""
 
 
+class LexiconError(StethosError, ValueError):
+    """A table of findings has a broken entry, or lacks what is asked of it."""
+
+
 class MissingExtraError(StethosError, ImportError):
     """A format or feature needs an optional dependency that is not installed."""

@@ -1,0 +1,129 @@
+"""From a report to its sentences: signs made plain, numeric grades made words, headings recognised."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from stethos.text.lexicon import Lexicon
+
+_SIGNS = str.maketrans(
+    {
+        "º": "°",
+        "˚": "°",
+        "–": "-",
+        "—": "-",
+        "~": "-",
+        "∼": "-",
+        "～": "-",
+        "−": "-",
+        "’": "'",
+        "′": "'",
+        "“": " ",
+        "”": " ",
+        '"': " ",
+    }
+)
+_ENUMERATED = re.compile(r"(?:(?<=[\s:;,.。])|^)\(?\d{1,2}(?:[)、]|\.(?!\d))(?=\s*\D)")
+_ROMAN = {"i": 1, "ii": 2, "iii": 3, "iv": 4}
+_NUMERAL = r"iv|i{1,3}|[1-4]"
+_GRADES = [
+    re.compile(
+        rf"\b(?:grade|gr\.?|stage)\s*({_NUMERAL})\b(?:\s*(?:-|to)\s*({_NUMERAL})\b)?(?:\s*/\s*(?:4|iv)\b)?", re.I
+    ),
+    re.compile(rf"(?<![\w.])({_NUMERAL})\s*(?:-\s*({_NUMERAL})\s*)?(?:°|度|级)", re.I),
+    re.compile(r"(?<![\w.])([1-4])\s*(?:-\s*([1-4])\s*)?\+(?!\s*\d)"),
+    re.compile(r"(?<![\w.])([1-4])\s*\+?\s*(?:-\s*([1-4])\s*)?\+(?!\s*\d)"),
+    re.compile(r"(?<![\w./])([1-4])()\s*/\s*4(?![\w.])"),
+    re.compile(r"()()\(\+\)"),
+]
+_PLUSES = re.compile(r"(?<![\w+])\(?(\+{2,4})\)?(?![\w+])")
+_ONE_PLUS = re.compile(r"(?i)(?<=[流全R])\s*\(\s*\+\s*\)|(?<=regurgitation)\s*\(\s*\+\s*\)")
+_WORD = {1: "mild", 2: "moderate", 3: "severe", 4: "severe"}
+_END = re.compile(r"[;。!\n]|\.(?=\s|$)|(?<=[\u3400-\u9fff])\.(?!\d)")
+_LAST_WORD = re.compile(r"([a-z.]+)$")
+_HAN = re.compile(r"[\u3400-\u9fff]")
+_LATIN = re.compile(r"[A-Za-z]+")
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence of a report.
+
+    Args:
+        text: With plain signs; its end is left away.
+        section: "findings", "conclusion" or "history".
+        line: Number of the line that it stands on.
+    """
+
+    text: str
+    section: str
+    line: int
+
+
+def language(text: str) -> str:
+    """The language: "zh" for as many Chinese characters as Latin words or more, "en" for fewer, else "other"."""
+    han, latin = len(_HAN.findall(text)), len(_LATIN.findall(text))
+    if han >= latin and han:
+        return "zh"
+    return "en" if latin else "other"
+
+
+def plain(text: str, lexicon: Lexicon) -> str:
+    """Full-width signs as plain ones, simplified characters, grades in words, coordinated places written out."""
+    text = unicodedata.normalize("NFKC", text.translate(_SIGNS)).translate(_SIGNS)
+    text = text.translate(lexicon.characters)
+    text = _ENUMERATED.sub("\n", text)
+    text = _ONE_PLUS.sub(" mild ", text)
+    text = _PLUSES.sub(lambda found: f" {_WORD[len(found[1])]} ", text)
+    for pattern in _GRADES:
+        text = pattern.sub(_in_words, text)
+    for before, after in lexicon.expand:
+        text = re.sub(before, after, text)
+    return text
+
+
+def _in_words(found: re.Match[str]) -> str:
+    """A numeric grade, or a range of two, in words; nothing for a bare plus."""
+    ranks = [_ROMAN.get(mark.lower()) or int(mark) for mark in found.groups() if mark]
+    return f" {' to '.join(_WORD[rank] for rank in ranks)} " if ranks else " "
+
+
+def sentences(text: str, lexicon: Lexicon) -> Iterator[Sentence]:
+    """Sentences in order, each with the section that it stands in.
+
+    Args:
+        text: As `plain` leaves it.
+        lexicon: Knows headings and abbreviations.
+    """
+    section, line = "findings", 0
+    for line, row in enumerate(text.split("\n")):
+        if section == "history":
+            section = "findings"
+        for part in _split(row, lexicon):
+            kind, rest = _headed(part, lexicon)
+            section = kind or section
+            if rest:
+                yield Sentence(rest, section, line)
+
+
+def _split(row: str, lexicon: Lexicon) -> Iterator[str]:
+    start = 0
+    for end in _END.finditer(row):
+        word = _LAST_WORD.search(row[start : end.start()].lower()) if end.group() == "." else None
+        if word and word.group().lstrip(".") in lexicon.abbreviations:
+            continue
+        yield row[start : end.start()].strip()
+        start = end.end()
+    yield row[start:].strip()
+
+
+def _headed(part: str, lexicon: Lexicon) -> tuple[str, str]:
+    """Kind of section that begins here (empty if none), and what follows its heading."""
+    heading, colon, rest = part.partition(":")
+    kind = lexicon.headings.get(heading.strip(" *#[]【】<>").lower(), "")
+    if kind and (colon or not rest):
+        return kind, rest.strip()
+    return "", part

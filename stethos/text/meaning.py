@@ -1,0 +1,297 @@
+"""What a sentence says about which finding.
+
+A concept is meant where the concepts of a place, of a quantity and of a finding meet. Clauses that lack a part take it
+from their neighbours: places alone wait for the next finding ("mitral and tricuspid regurgitation") or join the last
+one ("regurgitation of the mitral and tricuspid valves"), findings alone take the last place, and grades and denials
+alone go to the last finding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from stethos.text.lexicon import Lexicon
+from stethos.text.outcome import Outcome, Said
+from stethos.text.phrases import Phrase, Token
+from stethos.text.statements import Clause, Topic, is_term
+
+
+@dataclass
+class Reading:
+    """A sentence being read.
+
+    Args:
+        lexicon: The table of findings.
+        tokens: Of the sentence.
+        text: Of the sentence.
+        history: Topics of the clauses before, the last first.
+        earlier: Topics of the sentence before on the same line, for findings that cannot do without a place.
+        pending: Clauses with places that wait for their finding.
+        outcomes: So far.
+        doubts: What is said of places without a finding.
+    """
+
+    lexicon: Lexicon
+    tokens: Sequence[Token]
+    text: str
+    history: list[list[Topic]]
+    earlier: list[list[Topic]] = field(default_factory=list)
+    pending: list[Clause] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+    doubts: list[Said] = field(default_factory=list)
+
+    def read(self, clauses: Sequence[Clause]) -> list[Said]:
+        """Everything that the clauses say, in order."""
+        for number, clause in enumerate(clauses):
+            following = clauses[number + 1 :]
+            if not clause.findings and clause.topics:
+                self._large(clause)
+            if clause.findings:
+                self._state(clause, clauses[number - 1] if number else None, following)
+            elif clause.topics:
+                self._wait(clause, following)
+            else:
+                self._modify(clause, following)
+        if self.pending and self.outcomes:
+            self._join_last(self.pending)
+        return self.doubts + [said for outcome in self.outcomes for said in self._finish(outcome)]
+
+    def _large(self, clause: Clause) -> None:
+        """A grade that is a finding where nothing else is: "LA is large"."""
+        for place, _, phrase in clause.grades:
+            if phrase.of("finding") and any(topic.concepts & phrase.of("finding") for topic in clause.topics):
+                clause.findings = [(place, phrase)]
+                clause.topic_first = True
+
+    def _wait(self, clause: Clause, following: Sequence[Clause]) -> None:
+        """Places without a finding: kept for the next one, joined to the last one, or only remembered."""
+        if clause.flags & {"unclear", "hedge"}:
+            self._doubt(clause)
+        joined = bool(following) and following[0].link == "join"
+        doubtful = clause.flags & {"hedge", "unclear", "history"} and not joined
+        named = any(topic.concepts or topic.place or topic.aspect for topic in clause.topics)
+        pure = named and not (clause.foreign or clause.numbers or clause.denied or doubtful)
+        if pure and self._backward(clause, following):
+            self._join_last([clause])
+        elif pure:
+            self.pending.append(clause)
+            return
+        if clause.link == "" and "history" in clause.flags and self.outcomes:
+            self.outcomes[-1].flags = self.outcomes[-1].flags | {"history"}
+        self._remember([*self.pending, clause])
+        self.pending = []
+
+    def _doubt(self, clause: Clause) -> None:
+        why = "not assessable" if "unclear" in clause.flags else "hedged"
+        phrase = self._words(clause)
+        for topic in self._placed(clause.topics):
+            named = topic.concepts if topic.aspect is not None else self._plain(topic)
+            self.doubts += [Said(name, None, why, phrase) for name in sorted(named)]
+
+    def _backward(self, clause: Clause, following: Sequence[Clause]) -> bool:
+        """Whether places go to the finding before them: "dilated LA and LV", not "LA dilated, LV and RV normal"."""
+        if not self.outcomes or self.pending:
+            return False
+        last = self.outcomes[-1].clause
+        if last.topic_first or not last.topics:
+            return False
+        ahead = next((other for other in following if other.findings or not other.topics), None)
+        forward = ahead is not None and ahead.topic_first and bool(ahead.topics)
+        return clause.link == "join" or not forward
+
+    def _join_last(self, clauses: Iterable[Clause]) -> None:
+        last = self.outcomes[-1]
+        topics = self._placed([topic for clause in clauses for topic in clause.topics])
+        last.concepts |= self._met(topics, last.phrase)
+
+    def _remember(self, clauses: Iterable[Clause]) -> None:
+        topics = [topic for clause in clauses for topic in clause.topics]
+        if topics:
+            self.history.insert(0, topics)
+
+    def _state(self, clause: Clause, before: Clause | None, following: Sequence[Clause]) -> None:
+        """Findings of a clause, met with its own places and those that wait."""
+        waiting, self.pending = self._graded_apart(clause), []
+        topics = self._spread([topic for other in waiting for topic in other.topics], clause.topics)
+        topics = self._placed(topics)
+        shared = before if before and clause.link == "join" and before not in waiting else None
+        for number, (_, phrase) in enumerate(clause.findings):
+            rank = self._rank(clause, number) or next((grade[1] for other in waiting for grade in other.grades), 0.0)
+            denied = self._denied(clause, number) or any(other.denials for other in waiting)
+            flags = clause.flags.union(*(other.flags for other in waiting))
+            outcome = Outcome(frozenset(), phrase.role == "normal", clause, denied, rank, flags, phrase)
+            if number == 0:
+                self._carry(outcome, shared, before, _alternative(clause, following, self.lexicon))
+            outcome.concepts = self._concepts(topics, clause, phrase, outcome)
+            self._complete(before, clause, topics)
+            self.outcomes.append(outcome)
+            terms = phrase.of("term") | phrase.of("graded_term")
+            topics = topics or ([Topic(terms)] if terms else [])
+        self._remember([*waiting, clause])
+        if not clause.topics and not waiting and topics:
+            self.history.insert(0, topics)
+
+    def _spread(self, waiting: list[Topic], own: list[Topic]) -> list[Topic]:
+        """Waiting places and a clause's own; its quantity is theirs too: "LA, LV and RA size"."""
+        aspect = own[0].aspect if own and own[0].place is not None else None
+        if aspect is None:
+            return waiting + own
+        return [
+            replace(topic, aspect=aspect) if topic.aspect is None and topic.place and topic.place & aspect else topic
+            for topic in waiting
+        ] + own
+
+    def _placed(self, topics: list[Topic]) -> list[Topic]:
+        """Quantities without a place are given the last one that has such a quantity."""
+        found: list[Topic] = []
+        for topic in topics:
+            earlier = [*reversed(found), *(past for group in self.history for past in group)]
+            found.append(topic if topic.place is not None else self._at(topic, earlier))
+        return found
+
+    def _at(self, topic: Topic, earlier: list[Topic]) -> Topic:
+        """A quantity at the first of earlier places that has it."""
+        aspect = topic.aspect or frozenset()
+        for other in earlier:
+            if other.place and other.place & aspect:
+                return replace(topic, place=other.place)
+        elsewhere = self.history and any(other.place == frozenset() for other in self.history[0])
+        if elsewhere and len(aspect) > 1:  # "prosthesis in place, function good"
+            return replace(topic, alone=frozenset())
+        return topic
+
+    def _rank(self, clause: Clause, number: int) -> float:
+        """Grade of a finding: the last one before it, or the first one behind it."""
+        place = clause.findings[number][0]
+        start = clause.findings[number - 1][0] if number else -1
+        stop = clause.findings[number + 1][0] if number + 1 < len(clause.findings) else len(self.tokens)
+        before = [rank for where, rank, _ in clause.grades if start < where < place]
+        behind = [rank for where, rank, _ in clause.grades if place < where < stop]
+        return before[-1] if before else behind[0] if behind else 0.0
+
+    def _denied(self, clause: Clause, number: int) -> bool:
+        place = clause.findings[number][0]
+        start = clause.findings[number - 1][0] if number else -1
+        trailing = number == len(clause.findings) - 1 and any(where > place for where in clause.denials)
+        return clause.denied or trailing or any(start < where < place for where in clause.denials)
+
+    def _complete(self, before: Clause | None, clause: Clause, topics: list[Topic]) -> None:
+        """A finding that had no place is given that of the next clause: "dilated, hypokinetic left ventricle"."""
+        last = self.outcomes[-1] if self.outcomes else None
+        if last and last.clause is before and not (last.concepts or before.topics or clause.topic_first):
+            last.concepts = self._met(topics, last.phrase)
+
+    def _graded_apart(self, clause: Clause) -> list[Clause]:
+        """Waiting clauses without those whose grade is their own: "mild aortic and moderate mitral regurgitation"."""
+        place, phrase = clause.findings[0]
+        own = any(where < place for where, _, _ in clause.grades)
+        graded = [other for other in self.pending if own and other.grades and other.topics]
+        for other in graded:
+            alike = replace(other, findings=[(place, phrase)], topic_first=False)
+            rank, denied = other.grades[-1][1], bool(other.denials)
+            met = self._met(self._placed(other.topics), phrase)
+            self.outcomes.append(Outcome(met, False, alike, denied, rank, other.flags | clause.flags, phrase))
+        return [other for other in self.pending if other not in graded]
+
+    def _carry(self, outcome: Outcome, shared: Clause | None, before: Clause | None, listed: bool) -> None:
+        """What a joined clause shares with the one before: denial, doubt and grade, in both directions."""
+        last = self.outcomes[-1] if self.outcomes else None
+        clause = outcome.clause
+        if last is None or last.clause is not before or outcome.normal or last.normal:
+            return
+        if not outcome.phrase.of("finding") and outcome.phrase.of("normal"):
+            return
+        bare = clause.opener == "," and not clause.topics and not clause.foreign and not outcome.flags
+        own = outcome.rank or clause.denials or clause.topic_first
+        denied = last.clause.denials or (listed and last.denied and not last.clause.denied)
+        if denied and (((shared or bare) and not own) or (listed and not outcome.rank and not clause.denials)):
+            outcome.denied = True
+        if not shared:
+            return
+        if not own and not outcome.denied:
+            outcome.flags = outcome.flags | (last.flags & {"hedge", "history"})
+        if not own and not clause.topics and not is_term(outcome.phrase) and last.rank:
+            outcome.rank = last.rank
+        if not last.rank and not last.denied and not last.clause.topic_first:
+            last.denied = clause.denied
+            last.flags = last.flags | (outcome.flags & {"hedge"})
+
+    def _concepts(self, topics: list[Topic], clause: Clause, phrase: Phrase, outcome: Outcome) -> frozenset[str]:
+        """Concepts that a finding means at these places, or else at the last place that fits."""
+        terms = phrase.of("term") | (phrase.of("graded_term") if outcome.rank else frozenset())
+        if terms or phrase.of("graded_term"):
+            return self._diffuse(terms, outcome)
+        met = self._met(topics, phrase)
+        if not met and not any(topic.place is not None for topic in topics):
+            soft = not phrase.of("finding") or bool(phrase.of("aspect_finding"))
+            if not (soft and clause.foreign):
+                met = next((found for group in self.history if (found := self._met(group, phrase))), frozenset())
+            met = met or (phrase.of("alone") & self._all(phrase))
+            if not (met or soft or topics):
+                met = next((found for group in self.earlier if (found := self._met(group, phrase))), frozenset())
+        return self._diffuse(met, outcome)
+
+    def _all(self, phrase: Phrase) -> frozenset[str]:
+        return phrase.of("finding") | phrase.of("aspect_finding") | phrase.of("normal")
+
+    def _met(self, topics: Iterable[Topic], phrase: Phrase) -> frozenset[str]:
+        met: frozenset[str] = frozenset()
+        for topic in topics:
+            if phrase.role == "normal":
+                met |= topic.concepts if topic.aspect is not None else self._plain(topic)
+            else:
+                met |= topic.concepts & (phrase.of("finding") | phrase.of("normal"))
+                if topic.aspect is not None:
+                    met |= topic.concepts & phrase.of("aspect_finding")
+        return met
+
+    def _plain(self, topic: Topic) -> frozenset[str]:
+        return frozenset(name for name in topic.concepts if self.lexicon.known[name].plain)
+
+    def _diffuse(self, concepts: frozenset[str], outcome: Outcome) -> frozenset[str]:
+        if "diffuse" not in outcome.flags or outcome.denied or outcome.normal:
+            return concepts
+        return frozenset(self.lexicon.known[name].diffuse or name for name in concepts)
+
+    def _modify(self, clause: Clause, following: Sequence[Clause]) -> None:
+        """Grades, denials and doubts without a finding go to the last one, or to the next that is joined."""
+        if (clause.denials or clause.grades) and not clause.denied and following and following[0].link == "join":
+            self.pending.append(clause)
+            return
+        if not self.outcomes:
+            return
+        last = self.outcomes[-1]
+        changed = clause.opener in self.lexicon.words["change"]
+        if clause.grades and (changed or not clause.foreign):
+            last.rank = clause.grades[-1][1]
+        if clause.foreign:
+            return
+        if clause.denied or clause.denials:
+            last.denied, last.flags = True, last.flags - {"hedge"}
+        last.flags = last.flags | clause.flags
+
+    def _finish(self, outcome: Outcome) -> list[Said]:
+        """The values of an outcome's concepts."""
+        phrase = self._words(outcome.clause)
+        found = []
+        for name in sorted(outcome.concepts):
+            denies = outcome.normal or name in outcome.phrase.of("normal")
+            value, why = outcome.value(denies, self.lexicon.known[name].least)
+            found.append(Said(name, value, why, phrase, "now" in outcome.flags))
+        return found
+
+    def _words(self, clause: Clause) -> str:
+        if clause.stop <= clause.first:
+            return ""
+        return self.text[self.tokens[clause.first].start : self.tokens[clause.stop - 1].end]
+
+
+def _alternative(clause: Clause, following: Sequence[Clause], lexicon: Lexicon) -> bool:
+    """Whether a clause is in a list that ends in "or": "no A, B or C"."""
+    for other in (clause, *following):
+        if other.opener in lexicon.words["alternative"]:
+            return True
+        if other.opener not in (",", "、") or other.grades or other.denials or other.numbers:
+            return False
+    return False
