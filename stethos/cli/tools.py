@@ -62,6 +62,29 @@ def predict(
     return page.predict(run, files, **given, allow_synthetic_model=allow_synthetic_model)
 
 
+def findings(
+    reports: list[Path], *, preset: str = "shd13", concepts: Path | None = None, out: Path | None = None
+) -> Iterator[str]:
+    """What echo reports (English, Chinese, mixed) say of each finding, with the words behind it, and measurements.
+
+    Args:
+        reports: Text files (.txt), tables with a column report (CSV, Parquet), or folders of cohorts.
+        preset: Which findings: shd13, extras, all, echonext11, or one of your own file.
+        concepts: Your own copy of the table of findings.
+        out: A CSV to write: labels as 1, 0 or empty, measurements in their units.
+    """
+    from stethos.data.reports import lines, open_reports, read_all, write_readings
+    from stethos.text.findings import load_lexicon
+
+    lexicon = load_lexicon(concepts, preset)
+    opened = open_reports(reports)
+    readings = read_all(opened, lexicon)
+    yield from lines(opened, readings, lexicon)
+    if out is not None:
+        write_readings(out, opened, readings, lexicon)
+        yield str(out)
+
+
 def compare(runs: list[Path]) -> Any:
     """Paired differences between runs on the same test records, with intervals and Holm's p.
 
