@@ -55,6 +55,8 @@ BY_HAND = {
         ("Mild to moderate mitral regurgitation.", {"mitral_regurgitation": 0}),
         ("Moderate to severe mitral regurgitation.", {"mitral_regurgitation": 1}),
         ("Moderate-to-severe TR.", {"tricuspid_regurgitation": 1}),
+        ("Mild-to-moderate AR, tr TR.", {"aortic_regurgitation": 0, "tricuspid_regurgitation": 0}),
+        ("二尖瓣反流由重度变为轻度。", {"mitral_regurgitation": 0}),
         (
             "MR 1+, TR 2+, AR 3-4+.",
             {"mitral_regurgitation": 0, "tricuspid_regurgitation": 1, "aortic_regurgitation": 1},
@@ -124,6 +126,9 @@ BY_HAND = {
         ("Mechanical aortic prosthesis, no paravalvular regurgitation.", {"aortic_regurgitation": 0}),
         ("Status post mitral valve replacement. Moderate paravalvular regurgitation.", {"mitral_regurgitation": 1}),
         ("Indication: rule out aortic stenosis.", {}),
+        ("Mother with mitral stenosis.", {}),
+        ("Outside study: severe MS.", {}),
+        ("Previously severe MR, now mild.", {"mitral_regurgitation": 0}),
     ],
     "places elsewhere": [
         ("Large pleural effusion.", {}),
@@ -159,6 +164,16 @@ def test_the_conclusion_wins_over_the_findings():
 
 def test_a_reason_for_the_examination_is_no_finding():
     assert labels("Indication: severe AS, evaluate for MR.\nAortic valve normal. No MR.") == {"mitral_regurgitation": 0}
+
+
+def test_reasons_may_stand_below_their_heading():
+    report = "INDICATION:\nSevere AS. Evaluate.\n\nFINDINGS:\n- No MR.\n\nIMPRESSION:\n1. Mild MS."
+    assert labels(report) == {"mitral_regurgitation": 0, "mitral_stenosis": 1}
+
+
+def test_one_slip_of_spelling_is_forgiven():
+    assert labels("Mild left ventricular diasolic dysfunction.") == {"diastolic_dysfunction": 1}
+    assert labels("Severe mitral regurgitaton.") == {"mitral_regurgitation": 1}
 
 
 def test_the_most_severe_statement_of_a_section_counts():

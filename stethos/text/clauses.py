@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from stethos.text.lexicon import Lexicon
+from stethos.text.lexicon import Lexicon, short
 
 _SIGNS = str.maketrans(
     {
@@ -44,6 +44,7 @@ _ONE_PLUS = re.compile(r"(?i)(?<=[流全R])\s*\(\s*\+\s*\)|(?<=regurgitation)\s*
 _WORD = {1: "mild", 2: "moderate", 3: "severe", 4: "severe"}
 _END = re.compile(r"[;。!\n]|\.(?=\s|$)|(?<=[\u3400-\u9fff])\.(?!\d)")
 _LAST_WORD = re.compile(r"([a-z.]+)$")
+_LONG_WORD = re.compile(r"(?<![A-Za-z])[A-Za-z]{6,}(?![A-Za-z])")
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _LATIN = re.compile(r"[A-Za-z]+")
 
@@ -82,7 +83,19 @@ def plain(text: str, lexicon: Lexicon) -> str:
         text = pattern.sub(_in_words, text)
     for before, after in lexicon.expand:
         text = re.sub(before, after, text)
-    return text
+    return _LONG_WORD.sub(lambda found: _spelt(found.group(), lexicon.spelling), text)
+
+
+def _spelt(word: str, spelling: Mapping[str, str]) -> str:
+    """A word with one letter missing, wrong, too many or exchanged, as it should be; any other as it is."""
+    small = word.lower()
+    if spelling.get(small) == small:
+        return word
+    for left in (small, *(short(small, place) for place in range(len(small)))):
+        meant = spelling.get(left, "")
+        if meant and meant[0] == small[0] and meant[-1] == small[-1] and abs(len(meant) - len(small)) <= 1:
+            return meant
+    return word
 
 
 def _in_words(found: re.Match[str]) -> str:
@@ -98,15 +111,17 @@ def sentences(text: str, lexicon: Lexicon) -> Iterator[Sentence]:
         text: As `plain` leaves it.
         lexicon: Knows headings and abbreviations.
     """
-    section, line = "findings", 0
+    section, heading = "findings", False
     for line, row in enumerate(text.split("\n")):
-        if section == "history":
+        # reasons for the examination end with their line, or with an empty one where the heading has a line of its own
+        if section == "history" and not (heading and row.strip()):
             section = "findings"
         for part in _split(row, lexicon):
             kind, rest = _headed(part, lexicon)
-            section = kind or section
+            if kind and kind != "aside":
+                section, heading = kind, not rest
             if rest:
-                yield Sentence(rest, section, line)
+                yield Sentence(rest, "history" if kind == "aside" else section, line)
 
 
 def _split(row: str, lexicon: Lexicon) -> Iterator[str]:

@@ -6,7 +6,7 @@ The table is a TOML file, `findings.toml` beside this module, whose head explain
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,6 +18,7 @@ from stethos.text.vocabulary import RANKS, entries, phrases_of, said_of_concepts
 
 TABLE = Path(__file__).with_name("findings.toml")
 WAVES = ("P", "PR", "QRS", "ST", "T", "TP")
+SECTIONS = ("findings", "conclusion", "history", "aside")
 _SIDES = ("above", "below", "from", "upto")
 
 
@@ -131,6 +132,7 @@ class Lexicon:
         headings: Kind of section by heading, in small letters.
         abbreviations: Words behind which a full stop ends no sentence.
         characters: Simplified by traditional character, for `str.translate`.
+        spelling: Long words by what is left of them without one letter.
         expand: Regular expressions and what is meant by what they match.
         words: Lists of grade-joining words by use.
         numbers_first: Whether a number counts before words.
@@ -144,6 +146,7 @@ class Lexicon:
     headings: Mapping[str, str]
     abbreviations: frozenset[str]
     characters: Mapping[int, int]
+    spelling: Mapping[str, str]
     expand: tuple[tuple[str, str], ...]
     words: Mapping[str, frozenset[str]]
     numbers_first: bool
@@ -188,13 +191,25 @@ def _lexicon(table: Mapping[str, Any], preset: str) -> Lexicon:
         measures=measures,
         phrases=Phrases(phrases_of(said_of_concepts(table))),
         names=Phrases(phrases_of(said_of_measures(table))),
-        headings={word: kind for kind in ("findings", "history", "conclusion") for word in section[kind]},
+        headings={word: kind for kind in SECTIONS for word in section.get(kind, ())},
         abbreviations=frozenset(section["abbreviations"]),
         characters=_characters(table["characters"]),
+        spelling=_slips(table.get("spelling", {}).get("words", ())),
         expand=tuple((before, after) for before, after in table.get("expand", {}).get("patterns", ())),
-        words={use: frozenset(table["grade"][use]) for use in ("range", "change", "alternative")},
+        words={use: frozenset(table["grade"][use]) for use in ("range", "change", "become", "alternative")},
         numbers_first=bool(changed.get("numbers_first", False)),
     )
+
+
+def _slips(words: Sequence[str]) -> dict[str, str]:
+    """Each word, by itself and by what is left of it without one letter."""
+    found = {short(word, place): word for word in words for place in range(len(word))}
+    return {**found, **{word: word for word in words}}
+
+
+def short(word: str, place: int) -> str:
+    """A word without one letter."""
+    return word[:place] + word[place + 1 :]
 
 
 def _characters(entry: Mapping[str, Any]) -> dict[int, int]:

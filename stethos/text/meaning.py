@@ -265,6 +265,10 @@ class Reading:
         changed = clause.opener in self.lexicon.words["change"]
         if clause.grades and (changed or not clause.foreign):
             last.rank = clause.grades[-1][1]
+        elif clause.foreign:
+            return
+        if "now" in clause.flags:  # "previously severe MR, now mild"
+            last.flags = last.flags - {"history", "hedge"}
         if clause.foreign:
             return
         if clause.denied or clause.denials:

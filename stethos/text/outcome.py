@@ -58,6 +58,8 @@ class Outcome:
             denies: Whether the finding is a normal one.
             least: Least grade that counts as present.
         """
+        if self.clause.denied and "history" in self.flags and not denies:
+            return 0.0, "denied"
         for flag in ("history", "unclear", "hedge"):
             if flag in self.flags:
                 return None, _DOUBTS[flag]

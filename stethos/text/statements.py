@@ -111,16 +111,33 @@ def _graded(items: Sequence[Item], tokens: Sequence[Token], lexicon: Lexicon) ->
     """Items, with two grades joined by a range made one: the lower of "mild to moderate", the second of a change."""
     place = 0
     while place < len(items):
-        item, rank = items[place], _rank(items[place])
-        between = tokens[items[place + 1].first].small if rank and place + 2 < len(items) else ""
-        other = _rank(items[place + 2]) if between in lexicon.words["range"] else 0.0
+        item, other = items[place], _other_grade(items, place, tokens, lexicon)
         if other and item.phrase:
-            changed = place > 0 and tokens[items[place - 1].first].small in lexicon.words["change"]
-            merged = replace(item.phrase, rank=other if changed else min(rank, other))
-            item = Item(merged, item.first, items[place + 2].stop)
-            place += 2
+            between = {_word(between, tokens) for between in items[place + 1 : other]}
+            before = _word(items[place - 1], tokens) if place else ""
+            changed = between & lexicon.words["become"] or before in lexicon.words["change"]
+            rank = _rank(items[other]) if changed else min(_rank(item), _rank(items[other]))
+            item = Item(replace(item.phrase, rank=rank), item.first, items[other].stop)
+            place = other
         yield item
         place += 1
+
+
+def _other_grade(items: Sequence[Item], place: int, tokens: Sequence[Token], lexicon: Lexicon) -> int:
+    """Number of the grade that ends a range, such as "mild-to-moderate"; 0 if none begins here."""
+    if not _rank(items[place]):
+        return 0
+    joining = lexicon.words["range"] | lexicon.words["become"]
+    for other in range(place + 1, min(place + 5, len(items))):
+        if _rank(items[other]):
+            return other if other > place + 1 else 0
+        if _word(items[other], tokens) not in joining:
+            return 0
+    return 0
+
+
+def _word(item: Item, tokens: Sequence[Token]) -> str:
+    return "".join(token.small for token in tokens[item.first : item.stop])
 
 
 def _rank(item: Item) -> float:
