@@ -5,8 +5,8 @@ wave, as in atrial fibrillation, its bounds are NaN.
 
 Against the cardiologists' marks of LUDB, lead I, networks that had not seen the recording find 98 % of P waves, and 3 %
 of what they find is none; the mean and standard deviation of the error are 2 ± 14 ms at the onset of P, −1 ± 9 ms at
-that of QRS and 3 ± 21 ms at the end of T. On handheld strips (CinC 2017) 3 % of the beats of fibrillation have a P wave,
-and 75 % of those of normal rhythm: one that drowns in noise is not seen (`benchmarks/real/delineation.py`).
+that of QRS and 3 ± 21 ms at the end of T. On handheld strips (CinC 2017) 3 % of the beats of fibrillation have a P
+wave, and 75 % of those of normal rhythm (`benchmarks/real/delineation.py`).
 """
 
 from dataclasses import dataclass, fields, replace
