@@ -26,7 +26,7 @@ _SIGNS = str.maketrans(
         '"': " ",
     }
 )
-_ENUMERATED = re.compile(r"(?:(?<=[\s:;,.。])|^)\(?\d{1,2}(?:[)、]|\.(?!\d))(?=\s*\D)")
+_ENUMERATED = re.compile(r"(?:(?<=[\s:;,.。])|^)\(?1?\d(?:[)、]|\.(?!\d))(?=\s*\D)")
 _ROMAN = {"i": 1, "ii": 2, "iii": 3, "iv": 4}
 _NUMERAL = r"iv|i{1,3}|[1-4]"
 _GRADES = [
@@ -39,6 +39,9 @@ _GRADES = [
     re.compile(r"(?<![\w./])([1-4])()\s*/\s*4(?![\w.])"),
     re.compile(r"()()\(\+\)"),
 ]
+_UNITS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9}
+_TENS = {"twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80}
+_SPOKEN = re.compile(rf"(?i)\b({'|'.join(_TENS)})(?:[ -]({'|'.join(_UNITS)}))?(?=(?: to [a-z -]+)? per ?cent\b)")
 _PLUSES = re.compile(r"(?<![\w+])\(?(\+{2,4})\)?(?![\w+])")
 _ONE_PLUS = re.compile(r"(?i)(?<=[流全R])\s*\(\s*\+\s*\)|(?<=regurgitation)\s*\(\s*\+\s*\)")
 _WORD = {1: "mild", 2: "moderate", 3: "severe", 4: "severe"}
@@ -77,12 +80,13 @@ def plain(text: str, lexicon: Lexicon) -> str:
     text = unicodedata.normalize("NFKC", text.translate(_SIGNS)).translate(_SIGNS)
     text = text.translate(lexicon.characters)
     text = _ENUMERATED.sub("\n", text)
+    text = _SPOKEN.sub(lambda found: str(_TENS[found[1].lower()] + _UNITS.get((found[2] or "").lower(), 0)), text)
     text = _ONE_PLUS.sub(" mild ", text)
     text = _PLUSES.sub(lambda found: f" {_WORD[len(found[1])]} ", text)
     for pattern in _GRADES:
         text = pattern.sub(_in_words, text)
     for before, after in lexicon.expand:
-        text = re.sub(before, after, text)
+        text = before.sub(after, text)
     return _LONG_WORD.sub(lambda found: _spelt(found.group(), lexicon.spelling), text)
 
 

@@ -83,7 +83,7 @@ def read_report(text: str, lexicon: Lexicon, sex: str | None = None) -> Reading:
     found, conflicts = dict[str, Found](), list[str]()
     for name, concept in lexicon.known.items():
         stated = _stated(name, notes)
-        number = _by_number(concept, measured, lexicon, sex, stated is not None and stated.value is None)
+        number = _by_number(concept, measured, lexicon, sex, stated)
         current = any(limit.measure in notes.current for limit in concept.limits)
         found[name] = _decided(stated, number, lexicon.numbers_first or current)
         if name in lexicon.concepts:
@@ -176,18 +176,22 @@ def _stated(name: str, notes: _Notes) -> Said | None:
 def _strength(said: Said) -> int:
     """1 over doubt over 0 over what is past or could not be seen."""
     if said.value is None:
-        return 2 if said.why == "hedged" else 0
+        return 2 if said.why in ("hedged", "borderline") else 0
     return 3 if said.value else 1
 
 
 def _by_number(
-    concept: Concept, measured: Mapping[str, Measured], lexicon: Lexicon, sex: str | None, doubt: bool
+    concept: Concept, measured: Mapping[str, Measured], lexicon: Lexicon, sex: str | None, stated: Said | None
 ) -> Found | None:
     """What the measurements say about a concept; None where they do not decide.
 
-    The middle of a range decides, unless the words express doubt: then both its ends must agree.
+    The middle of a range decides, unless the words express doubt: then both its ends must agree. A number that the
+    words call borderline decides nothing.
     """
     found: Found | None = None
+    if stated is not None and stated.why == "borderline":
+        return None
+    doubt = stated is not None and stated.value is None
     for limit in concept.limits:
         number = measured.get(limit.measure)
         value = limit.beyond(number.value, sex) if number else None

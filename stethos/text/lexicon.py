@@ -5,6 +5,7 @@ The table is a TOML file, `findings.toml` beside this module, whose head explain
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from stethos.text.vocabulary import RANKS, entries, phrases_of, said_of_concepts
 TABLE = Path(__file__).with_name("findings.toml")
 WAVES = ("P", "PR", "QRS", "ST", "T", "TP")
 SECTIONS = ("findings", "conclusion", "history", "aside")
+_JOINING = ("range", "change", "become", "alternative", "list", "ellipsis", "severity")
 _SIDES = ("above", "below", "from", "upto")
 
 
@@ -147,7 +149,7 @@ class Lexicon:
     abbreviations: frozenset[str]
     characters: Mapping[int, int]
     spelling: Mapping[str, str]
-    expand: tuple[tuple[str, str], ...]
+    expand: tuple[tuple[re.Pattern[str], str], ...]
     words: Mapping[str, frozenset[str]]
     numbers_first: bool
 
@@ -195,10 +197,21 @@ def _lexicon(table: Mapping[str, Any], preset: str) -> Lexicon:
         abbreviations=frozenset(section["abbreviations"]),
         characters=_characters(table["characters"]),
         spelling=_slips(table.get("spelling", {}).get("words", ())),
-        expand=tuple((before, after) for before, after in table.get("expand", {}).get("patterns", ())),
-        words={use: frozenset(table["grade"][use]) for use in ("range", "change", "become", "alternative")},
+        expand=tuple(_expansion(pair) for pair in table.get("expand", {}).get("patterns", ())),
+        words={use: frozenset(table["grade"][use]) for use in _JOINING},
         numbers_first=bool(changed.get("numbers_first", False)),
     )
+
+
+def _expansion(pair: Sequence[str]) -> tuple[re.Pattern[str], str]:
+    """What is written, compiled, and what is meant."""
+    try:
+        before, after = pair
+        return re.compile(before), after
+    except (ValueError, TypeError, re.error) as error:
+        raise LexiconError(
+            f"expand.patterns: needs a regular expression and a meaning; got {pair!r}: {error}"
+        ) from None
 
 
 def _slips(words: Sequence[str]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from stethos.text.lexicon import Lexicon
 from stethos.text.outcome import Outcome, Said
 from stethos.text.phrases import Phrase, Token
+from stethos.text.sequels import alternative, ask, opens_with_denial, settle
 from stethos.text.statements import Clause, Topic, is_term
 
 
@@ -43,10 +44,13 @@ class Reading:
 
     def read(self, clauses: Sequence[Clause]) -> list[Said]:
         """Everything that the clauses say, in order."""
+        ask(clauses, self.tokens, self.lexicon.words["ellipsis"])
         for number, clause in enumerate(clauses):
             following = clauses[number + 1 :]
             if not clause.findings and clause.topics:
                 self._large(clause)
+            if not clause.findings and self._again(clause):
+                continue
             if clause.findings:
                 self._state(clause, clauses[number - 1] if number else None, following)
             elif clause.topics:
@@ -55,14 +59,31 @@ class Reading:
                 self._modify(clause, following)
         if self.pending and self.outcomes:
             self._join_last(self.pending)
+        settle(self.outcomes)
         return self.doubts + [said for outcome in self.outcomes for said in self._finish(outcome)]
 
     def _large(self, clause: Clause) -> None:
         """A grade that is a finding where nothing else is: "LA is large"."""
         for place, _, phrase in clause.grades:
-            if phrase.of("finding") and any(topic.concepts & phrase.of("finding") for topic in clause.topics):
+            said = phrase.of("finding") | phrase.of("normal")
+            if any(topic.concepts & said for topic in clause.topics):
                 clause.findings = [(place, phrase)]
                 clause.topic_first = True
+
+    def _again(self, clause: Clause) -> bool:
+        """The last finding said or denied of another place: "LV is not dilated, LA is", "RA too"."""
+        ends = self.tokens[clause.stop - 1].small in self.lexicon.words["ellipsis"]
+        if not self.outcomes or not clause.topics or not (ends or clause.denials or "same" in clause.flags):
+            return False
+        last = self.outcomes[-1]
+        concepts = self._met(clause.topics, last.phrase)
+        if not concepts or clause.foreign or clause.numbers or clause.grades:
+            return False
+        denied = bool(clause.denials) or ("same" in clause.flags and last.denied)
+        flags = clause.flags
+        self.outcomes.append(replace(last, concepts=concepts, clause=clause, denied=denied, rank=0.0, flags=flags))
+        self._remember([clause])
+        return True
 
     def _wait(self, clause: Clause, following: Sequence[Clause]) -> None:
         """Places without a finding: kept for the next one, joined to the last one, or only remembered."""
@@ -83,7 +104,8 @@ class Reading:
         self.pending = []
 
     def _doubt(self, clause: Clause) -> None:
-        why = "not assessable" if "unclear" in clause.flags else "hedged"
+        near = "borderline" if "borderline" in clause.flags and clause.numbers else "hedged"
+        why = "not assessable" if "unclear" in clause.flags else near
         phrase = self._words(clause)
         for topic in self._placed(clause.topics):
             named = topic.concepts if topic.aspect is not None else self._plain(topic)
@@ -122,7 +144,7 @@ class Reading:
             flags = clause.flags.union(*(other.flags for other in waiting))
             outcome = Outcome(frozenset(), phrase.role == "normal", clause, denied, rank, flags, phrase)
             if number == 0:
-                self._carry(outcome, shared, before, _alternative(clause, following, self.lexicon))
+                self._carry(outcome, shared, before, alternative(clause, following, self.lexicon))
             outcome.concepts = self._concepts(topics, clause, phrase, outcome)
             self._complete(before, clause, topics)
             self.outcomes.append(outcome)
@@ -204,7 +226,11 @@ class Reading:
             return
         bare = clause.opener == "," and not clause.topics and not clause.foreign and not outcome.flags
         own = outcome.rank or clause.denials or clause.topic_first
+        outcome.listed = last.listed or opens_with_denial(last.clause)
+        if outcome.listed and last.denied and clause.opener in self.lexicon.words["list"]:
+            own = outcome.rank or clause.denials
         denied = last.clause.denials or (listed and last.denied and not last.clause.denied)
+        denied = last.denied if outcome.listed and not own else denied
         if denied and (((shared or bare) and not own) or (listed and not outcome.rank and not clause.denials)):
             outcome.denied = True
         if not shared:
@@ -227,10 +253,19 @@ class Reading:
             soft = not phrase.of("finding") or bool(phrase.of("aspect_finding"))
             if not (soft and clause.foreign):
                 met = next((found for group in self.history if (found := self._met(group, phrase))), frozenset())
+                met = met or self._elsewhere(phrase)
             met = met or (phrase.of("alone") & self._all(phrase))
             if not (met or soft or topics):
                 met = next((found for group in self.earlier if (found := self._met(group, phrase))), frozenset())
         return self._diffuse(met, outcome)
+
+    def _elsewhere(self, phrase: Phrase) -> frozenset[str]:
+        """A finding at the last place, whatever quantity was named there: "mitral area 1.1, mild regurgitation"."""
+        for group in self.history:
+            places = [Topic(topic.place) for topic in group if topic.place and topic.aspect is not None]
+            if phrase.of("finding") and (met := self._met(places, phrase)):
+                return met
+        return frozenset()
 
     def _all(self, phrase: Phrase) -> frozenset[str]:
         return phrase.of("finding") | phrase.of("aspect_finding") | phrase.of("normal")
@@ -259,10 +294,15 @@ class Reading:
         if (clause.denials or clause.grades) and not clause.denied and following and following[0].link == "join":
             self.pending.append(clause)
             return
+        if not self.outcomes or not self.outcomes[-1].concepts:
+            self._near_limit(clause)
         if not self.outcomes:
             return
-        last = self.outcomes[-1]
-        changed = clause.opener in self.lexicon.words["change"]
+        last = self._last()
+        changed = clause.opener in self.lexicon.words["change"] or "now" in clause.flags
+        if "unclear" in clause.flags:
+            self._ungraded(last, clause)
+            return
         if clause.grades and (changed or not clause.foreign):
             last.rank = clause.grades[-1][1]
         elif clause.foreign:
@@ -272,8 +312,27 @@ class Reading:
         if clause.foreign:
             return
         if clause.denied or clause.denials:
-            last.denied, last.flags = True, last.flags - {"hedge"}
+            last.denied, last.flags = True, last.flags - {"hedge", "history"}
         last.flags = last.flags | clause.flags
+
+    def _ungraded(self, last: Outcome, clause: Clause) -> None:
+        """What could not be judged: the last finding, or only its grade; nothing where a grade is given."""
+        if last.rank or last.denied or last.normal or (last.concepts and clause.grades):
+            return
+        grade = any(token.small in self.lexicon.words["severity"] for token in self.tokens[clause.first : clause.stop])
+        last.flags = last.flags | {"ungraded" if grade or clause.foreign else "unclear"}
+
+    def _last(self) -> Outcome:
+        """The last outcome, or the one before it in its clause where it means nothing: "MR has decreased from"."""
+        last = self.outcomes[-1]
+        alike = [other for other in self.outcomes if other.clause is last.clause and other.concepts]
+        return last if last.concepts or not alike else alike[-1]
+
+    def _near_limit(self, clause: Clause) -> None:
+        """A measurement called borderline: "aortic root 38 mm, borderline"."""
+        if "borderline" in clause.flags and not clause.foreign and self.history:
+            place = Clause(topics=self.history[0], flags=clause.flags, numbers=1, first=clause.first, stop=clause.stop)
+            self._doubt(place)
 
     def _finish(self, outcome: Outcome) -> list[Said]:
         """The values of an outcome's concepts."""
@@ -289,13 +348,3 @@ class Reading:
         if clause.stop <= clause.first:
             return ""
         return self.text[self.tokens[clause.first].start : self.tokens[clause.stop - 1].end]
-
-
-def _alternative(clause: Clause, following: Sequence[Clause], lexicon: Lexicon) -> bool:
-    """Whether a clause is in a list that ends in "or": "no A, B or C"."""
-    for other in (clause, *following):
-        if other.opener in lexicon.words["alternative"]:
-            return True
-        if other.opener not in (",", "、") or other.grades or other.denials or other.numbers:
-            return False
-    return False

@@ -19,7 +19,9 @@ _UNIT = (
     r"|ml\s*/\s*m\s*\^?\s*2|m\s*/\s*s(?:ec)?|毫米汞柱|平方厘米|毫米|厘米|米/秒|厘米/秒"
 )
 _TO = r"-|to|至|到"
-_CHANGED = r"降至|升至|增至|降为|升为|恢复至|下降至|提高至|上升至|降到|升到|变为|增加至|增大至|降低至|升高至"
+_CHANGED = (
+    r"(?:下降|上升|提高|增加|增大|降低|升高|回升|回落|减少|减低|改善|恢复|好转|缩小|减小|增|降|升|减|变)(?:至|为|到)"
+)
 _NUMBER = re.compile(
     rf"(?P<sign>[<>≥≤]=?|不足|超过|大于|小于)?\s*(?<![A-Za-z\d.])(?P<one>\d+(?:\.\d+)?)(?![\d.]*\d)"
     rf"(?:\s*(?:{_UNIT})?\s*(?P<join>{_CHANGED}|{_TO})\s*(?:now\s+)?(?P<two>\d+(?:\.\d+)?)(?![\d.]*\d))?"
@@ -124,7 +126,7 @@ def _numbers(text: str) -> Iterator[_Number]:
         unit = {"sqcm": "cm2", "percent": "%", **_PLAIN}.get(unit, "cm2" if unit.startswith("square") else unit)
         ahead = text[: found.start("one")].rstrip().lower()
         changed = found["join"] is not None and (
-            found["join"] in _CHANGED.split("|") or ahead.endswith(("from", "由", "从", "自"))
+            (found["join"][-1] in "至为到" and len(found["join"]) > 1) or ahead.endswith(("from", "由", "从", "自"))
         )
         yield _Number(one, two, found["sign"] or "", unit, changed, found.start(), found.end())
 

@@ -41,6 +41,7 @@ class Outcome:
         rank: Its grade; 0 if none.
         flags: As those of a clause.
         phrase: The finding.
+        listed: Whether it stands in a list that a denial opened.
     """
 
     concepts: frozenset[str]
@@ -50,6 +51,7 @@ class Outcome:
     rank: float
     flags: set[str]
     phrase: Phrase
+    listed: bool = False
 
     def value(self, denies: bool, least: float) -> tuple[float | None, str]:
         """Value and reason.
@@ -70,4 +72,6 @@ class Outcome:
             return 0.0, "denied"
         if self.rank and self.rank < least:
             return 0.0, "below grade"
+        if "ungraded" in self.flags and least > 1.0:
+            return None, _DOUBTS["unclear"]
         return (None, "hedged") if "upper" in self.flags else (1.0, "stated")

@@ -8,14 +8,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
 
 GAP = "~"
 WIDEST_GAP = 4  # tokens
+MOST_PAIRS = 50_000  # words in a row of which the fitting phrases are remembered
 _TOKEN = re.compile(r"\d+(?:\.\d+)?|[^\W\d_\u3400-\u9fff]+|[\u3400-\u9fff]|[^\w\s]|_")
 
 
-@dataclass(frozen=True)
-class Token:
+class Token(NamedTuple):
     """A word, number, character or sign.
 
     Args:
@@ -34,6 +36,10 @@ class Token:
 def tokenise(text: str) -> list[Token]:
     """Tokens of a sentence, in order; blanks are dropped."""
     return [Token(found.group(), found.group().lower(), found.start(), found.end()) for found in _TOKEN.finditer(text)]
+
+
+_NOTHING: frozenset[str] = frozenset()
+_FINDINGS = ("finding", "aspect_finding", "term", "graded_term", "normal")
 
 
 @dataclass(frozen=True)
@@ -58,11 +64,20 @@ class Phrase:
 
     def of(self, kind: str) -> frozenset[str]:
         """Concepts to which the phrase is that kind of word."""
-        return self.meanings.get(kind, frozenset())
+        return self.meanings.get(kind, _NOTHING)
+
+    @cached_property
+    def is_finding(self) -> bool:
+        """Whether it says how something is."""
+        return self.role == "normal" or any(map(self.meanings.get, _FINDINGS))
+
+    @cached_property
+    def is_topic(self) -> bool:
+        """Whether it names a place or a quantity."""
+        return any(kind in self.meanings for kind in ("anatomy", "aspect", "other")) and not self.is_finding
 
 
-@dataclass(frozen=True)
-class Item:
+class Item(NamedTuple):
     """A phrase found, or a token that is none.
 
     Args:
@@ -130,6 +145,7 @@ class Phrases:
         for patterns in self._by_letter.values():
             patterns.sort(key=_Pattern.precedence, reverse=True)
         self._starting: dict[str, list[_Pattern]] = {}
+        self._pairs: dict[tuple[str, str], list[_Pattern]] = {}
 
     def find(self, tokens: Sequence[Token]) -> list[Item]:
         """Phrases and unknown tokens, in order, that cover all tokens."""
@@ -143,7 +159,8 @@ class Phrases:
         return items
 
     def _longest(self, tokens: Sequence[Token], small: tuple[str, ...], place: int) -> Item:
-        for pattern in self._candidates(tokens[place].text):
+        behind = small[place + 1] if place + 1 < len(small) else ""
+        for pattern in self._candidates(tokens[place].text, behind):
             if pattern.loose or pattern.cased:
                 end = pattern.end(tokens, place)
             else:
@@ -153,7 +170,22 @@ class Phrases:
                 return Item(pattern.phrase, place, end)
         return Item(None, place, place + 1)
 
-    def _candidates(self, word: str) -> list[_Pattern]:
+    def _candidates(self, word: str, behind: str) -> list[_Pattern]:
+        """Patterns whose first two parts fit a word and the one behind it, longest first; kept while they are few."""
+        known = self._pairs.get((word, behind))
+        if known is None:
+            token = Token(behind, behind, 0, 0)
+            known = [
+                pattern
+                for pattern in self._beginning(word)
+                if len(pattern.parts) == 1 or pattern.parts[1] == GAP or _fits(pattern.parts[1].lower(), token, False)
+            ]
+            if len(self._pairs) >= MOST_PAIRS:
+                self._pairs.clear()
+            self._pairs[word, behind] = known
+        return known
+
+    def _beginning(self, word: str) -> list[_Pattern]:
         """Patterns whose first part fits a word, longest first; kept, for reports use few words."""
         known = self._starting.get(word)
         if known is None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from stethos.text.lexicon import Lexicon
 from stethos.text.phrases import Item, Phrase, Token
 
-FLAGS = ("hedge", "unclear", "history", "now", "diffuse", "upper", "no_more")
+FLAGS = ("hedge", "borderline", "unclear", "history", "ask", "now", "same", "diffuse", "upper", "no_more")
 _MARKS = frozenset(".,;:()[]'-/+°<>=%*#")
 _NOTHING: frozenset[str] = frozenset()
 
@@ -52,6 +52,7 @@ class Clause:
         flags: Of `FLAGS`.
         denials: Places of words that deny what follows.
         denied: Whether something denies what went before.
+        recovered: Place and phrase of a word that says that it is normal again.
         topic_first: Whether the topic stood before the finding.
         foreign: Unknown words.
         numbers: How many.
@@ -68,6 +69,7 @@ class Clause:
     flags: set[str] = field(default_factory=set)
     denials: list[int] = field(default_factory=list)
     denied: bool = False
+    recovered: tuple[int, Phrase] | None = None
     topic_first: bool = False
     foreign: int = 0
     numbers: int = 0
@@ -92,15 +94,28 @@ def cut(items: Sequence[Item], tokens: Sequence[Token], lexicon: Lexicon) -> lis
             clause.numbers += tokens[item.first].text[0].isdigit()
             clause.stop = item.stop
         else:
-            if role == "no" and clause.findings:
+            if clause.findings and (role == "no" or (role == "now" and "history" in clause.flags)):
                 clause = Clause("break", tokens[item.first].small, first=item.first)
                 found.append(clause)
             if _begins(clause, phrase, behind_of or _next_to_normal(clause, phrase, item)):
                 clause = _apart(found, item)
             _add(clause, phrase, item, lexicon)
             clause.stop = item.stop
-        behind_of = role == "of" or (behind_of and (phrase is None or role == "filler" or not is_topic(phrase)))
+        behind_of = role == "of" or (behind_of and (phrase is None or role == "filler" or not phrase.is_topic))
+    for clause in found:
+        _recover(clause)
     return [clause for clause in found if clause.stop > clause.first]
+
+
+def _recover(clause: Clause) -> None:
+    """What is normal again: the finding before it is gone; without one, its place is normal."""
+    if clause.recovered is None:
+        return
+    if clause.findings or not clause.topics:
+        clause.denied = True
+        return
+    clause.findings.append(clause.recovered)
+    clause.topic_first = True
 
 
 def _is_word(token: Token) -> bool:
@@ -144,17 +159,6 @@ def _rank(item: Item) -> float:
     return item.phrase.rank if item.phrase else 0.0
 
 
-def is_topic(phrase: Phrase) -> bool:
-    """Whether a phrase names a place or a quantity."""
-    return bool(phrase.of("anatomy") or phrase.of("aspect") or "other" in phrase.meanings) and not is_finding(phrase)
-
-
-def is_finding(phrase: Phrase) -> bool:
-    """Whether a phrase says how something is."""
-    kinds = ("finding", "aspect_finding", "term", "graded_term", "normal")
-    return phrase.role == "normal" or any(phrase.of(kind) for kind in kinds)
-
-
 def is_term(phrase: Phrase) -> bool:
     """Whether a phrase is a place and a finding in one."""
     return bool(phrase.of("term") or phrase.of("graded_term"))
@@ -175,7 +179,7 @@ def _begins(clause: Clause, phrase: Phrase, behind_of: bool) -> bool:
     if is_term(phrase):
         return True
     last = clause.findings[-1][1]
-    if is_topic(phrase):
+    if phrase.is_topic:
         return clause.topic_first or is_term(last)
     if not phrase.of("finding") or is_term(last):
         return False
@@ -203,16 +207,19 @@ def _add(clause: Clause, phrase: Phrase, item: Item, lexicon: Lexicon) -> None:
     """Put a phrase into a clause, as what it is there."""
     if phrase.role in FLAGS:
         clause.flags.add(phrase.role)
+        clause.flags |= {"borderline": {"hedge"}, "ask": {"history"}}.get(phrase.role, set())
+    elif phrase.role == "recovered":
+        clause.recovered = (item.first, replace(phrase, role="normal"))
     elif phrase.role == "no":
         clause.denials.append(item.first)
     elif phrase.role == "none":
         clause.denied = True
     elif phrase.rank:
         clause.grades.append((item.first, phrase.rank, phrase))
-    elif is_finding(phrase):
+    elif phrase.is_finding:
         clause.findings.append((item.first, phrase))
         clause.topic_first = clause.topic_first or bool(clause.topics)
-    elif is_topic(phrase):
+    elif phrase.is_topic:
         clause.topics = _with_topic(clause.topics, phrase, lexicon)
 
 
