@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from math import nan
 
 from stethos.text.clauses import language, plain, sentences
-from stethos.text.lexicon import Concept, Lexicon, load_lexicon
+from stethos.text.concepts import Concept
+from stethos.text.lexicon import Lexicon, load_lexicon
 from stethos.text.meaning import Reading as _SentenceReading
 from stethos.text.meaning import Said
 from stethos.text.numbers import Measured, measurements

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from stethos.text.lexicon import Lexicon
+from stethos.text.meeting import anything, grade_of, is_denied, met, plain_concepts, spread
 from stethos.text.outcome import Outcome, Said
 from stethos.text.phrases import Phrase, Token
 from stethos.text.sequels import alternative, ask, opens_with_denial, settle
@@ -76,7 +77,7 @@ class Reading:
         if not self.outcomes or not clause.topics or not (ends or clause.denials or "same" in clause.flags):
             return False
         last = self.outcomes[-1]
-        concepts = self._met(clause.topics, last.phrase)
+        concepts = met(clause.topics, last.phrase, self.lexicon)
         if not concepts or clause.foreign or clause.numbers or clause.grades:
             return False
         denied = bool(clause.denials) or ("same" in clause.flags and last.denied)
@@ -108,7 +109,7 @@ class Reading:
         why = "not assessable" if "unclear" in clause.flags else near
         phrase = self._words(clause)
         for topic in self._placed(clause.topics):
-            named = topic.concepts if topic.aspect is not None else self._plain(topic)
+            named = topic.concepts if topic.aspect is not None else plain_concepts(topic, self.lexicon)
             self.doubts += [Said(name, None, why, phrase) for name in sorted(named)]
 
     def _backward(self, clause: Clause, following: Sequence[Clause]) -> bool:
@@ -125,7 +126,7 @@ class Reading:
     def _join_last(self, clauses: Iterable[Clause]) -> None:
         last = self.outcomes[-1]
         topics = self._placed([topic for clause in clauses for topic in clause.topics])
-        last.concepts |= self._met(topics, last.phrase)
+        last.concepts |= met(topics, last.phrase, self.lexicon)
 
     def _remember(self, clauses: Iterable[Clause]) -> None:
         topics = [topic for clause in clauses for topic in clause.topics]
@@ -135,12 +136,12 @@ class Reading:
     def _state(self, clause: Clause, before: Clause | None, following: Sequence[Clause]) -> None:
         """Findings of a clause, met with its own places and those that wait."""
         waiting, self.pending = self._graded_apart(clause), []
-        topics = self._spread([topic for other in waiting for topic in other.topics], clause.topics)
+        topics = spread([topic for other in waiting for topic in other.topics], clause.topics)
         topics = self._placed(topics)
         shared = before if before and clause.link == "join" and before not in waiting else None
         for number, (_, phrase) in enumerate(clause.findings):
-            rank = self._rank(clause, number) or next((grade[1] for other in waiting for grade in other.grades), 0.0)
-            denied = self._denied(clause, number) or any(other.denials for other in waiting)
+            rank = grade_of(clause, number) or next((grade[1] for other in waiting for grade in other.grades), 0.0)
+            denied = is_denied(clause, number) or any(other.denials for other in waiting)
             flags = clause.flags.union(*(other.flags for other in waiting))
             outcome = Outcome(frozenset(), phrase.role == "normal", clause, denied, rank, flags, phrase)
             if number == 0:
@@ -153,16 +154,6 @@ class Reading:
         self._remember([*waiting, clause])
         if not clause.topics and not waiting and topics:
             self.history.insert(0, topics)
-
-    def _spread(self, waiting: list[Topic], own: list[Topic]) -> list[Topic]:
-        """Waiting places and a clause's own; its quantity is theirs too: "LA, LV and RA size"."""
-        aspect = own[0].aspect if own and own[0].place is not None else None
-        if aspect is None:
-            return waiting + own
-        return [
-            replace(topic, aspect=aspect) if topic.aspect is None and topic.place and topic.place & aspect else topic
-            for topic in waiting
-        ] + own
 
     def _placed(self, topics: list[Topic]) -> list[Topic]:
         """Quantities without a place are given the last one that has such a quantity."""
@@ -183,26 +174,11 @@ class Reading:
             return replace(topic, alone=frozenset())
         return topic
 
-    def _rank(self, clause: Clause, number: int) -> float:
-        """Grade of a finding: the last one before it, or the first one behind it."""
-        place = clause.findings[number][0]
-        start = clause.findings[number - 1][0] if number else -1
-        stop = clause.findings[number + 1][0] if number + 1 < len(clause.findings) else len(self.tokens)
-        before = [rank for where, rank, _ in clause.grades if start < where < place]
-        behind = [rank for where, rank, _ in clause.grades if place < where < stop]
-        return before[-1] if before else behind[0] if behind else 0.0
-
-    def _denied(self, clause: Clause, number: int) -> bool:
-        place = clause.findings[number][0]
-        start = clause.findings[number - 1][0] if number else -1
-        trailing = number == len(clause.findings) - 1 and any(where > place for where in clause.denials)
-        return clause.denied or trailing or any(start < where < place for where in clause.denials)
-
     def _complete(self, before: Clause | None, clause: Clause, topics: list[Topic]) -> None:
         """A finding that had no place is given that of the next clause: "dilated, hypokinetic left ventricle"."""
         last = self.outcomes[-1] if self.outcomes else None
         if last and last.clause is before and not (last.concepts or before.topics or clause.topic_first):
-            last.concepts = self._met(topics, last.phrase)
+            last.concepts = met(topics, last.phrase, self.lexicon)
 
     def _graded_apart(self, clause: Clause) -> list[Clause]:
         """Waiting clauses without those whose grade is their own: "mild aortic and moderate mitral regurgitation"."""
@@ -212,17 +188,16 @@ class Reading:
         for other in graded:
             alike = replace(other, findings=[(place, phrase)], topic_first=False)
             rank, denied = other.grades[-1][1], bool(other.denials)
-            met = self._met(self._placed(other.topics), phrase)
-            self.outcomes.append(Outcome(met, False, alike, denied, rank, other.flags | clause.flags, phrase))
+            concepts = met(self._placed(other.topics), phrase, self.lexicon)
+            self.outcomes.append(Outcome(concepts, False, alike, denied, rank, other.flags | clause.flags, phrase))
         return [other for other in self.pending if other not in graded]
 
     def _carry(self, outcome: Outcome, shared: Clause | None, before: Clause | None, listed: bool) -> None:
         """What a joined clause shares with the one before: denial, doubt and grade, in both directions."""
         last = self.outcomes[-1] if self.outcomes else None
         clause = outcome.clause
-        if last is None or last.clause is not before or outcome.normal or last.normal:
-            return
-        if not outcome.phrase.of("finding") and outcome.phrase.of("normal"):
+        says_normal = not outcome.phrase.of("finding") and outcome.phrase.of("normal")
+        if last is None or last.clause is not before or outcome.normal or last.normal or says_normal:
             return
         bare = clause.opener == "," and not clause.topics and not clause.foreign and not outcome.flags
         own = outcome.rank or clause.denials or clause.topic_first
@@ -248,41 +223,32 @@ class Reading:
         terms = phrase.of("term") | (phrase.of("graded_term") if outcome.rank else frozenset())
         if terms or phrase.of("graded_term"):
             return self._diffuse(terms, outcome)
-        met = self._met(topics, phrase)
-        if not met and not any(topic.place is not None for topic in topics):
+        said = met(topics, phrase, self.lexicon)
+        if not said and not any(topic.place is not None for topic in topics):
             soft = not phrase.of("finding") or bool(phrase.of("aspect_finding"))
             if not (soft and clause.foreign):
-                met = next((found for group in self.history if (found := self._met(group, phrase))), frozenset())
-                met = met or self._elsewhere(phrase)
-            met = met or (phrase.of("alone") & self._all(phrase))
-            if not (met or soft or topics):
-                met = next((found for group in self.earlier if (found := self._met(group, phrase))), frozenset())
-        return self._diffuse(met, outcome)
+                said = next(
+                    (found for group in self.history if (found := met(group, phrase, self.lexicon))), frozenset()
+                )
+                said = said or self._elsewhere(phrase)
+            said = said or (phrase.of("alone") & anything(phrase))
+            if not (said or soft or topics):
+                said = next(
+                    (found for group in self.earlier if (found := met(group, phrase, self.lexicon))), frozenset()
+                )
+        return self._diffuse(said, outcome)
+
+    def _first_met(self, groups: Sequence[list[Topic]], phrase: Phrase) -> frozenset[str]:
+        """Concepts that a finding means at the first of some groups of places where it means any."""
+        return next((said for group in groups if (said := met(group, phrase, self.lexicon))), frozenset())
 
     def _elsewhere(self, phrase: Phrase) -> frozenset[str]:
         """A finding at the last place, whatever quantity was named there: "mitral area 1.1, mild regurgitation"."""
         for group in self.history:
             places = [Topic(topic.place) for topic in group if topic.place and topic.aspect is not None]
-            if phrase.of("finding") and (met := self._met(places, phrase)):
-                return met
+            if phrase.of("finding") and (said := met(places, phrase, self.lexicon)):
+                return said
         return frozenset()
-
-    def _all(self, phrase: Phrase) -> frozenset[str]:
-        return phrase.of("finding") | phrase.of("aspect_finding") | phrase.of("normal")
-
-    def _met(self, topics: Iterable[Topic], phrase: Phrase) -> frozenset[str]:
-        met: frozenset[str] = frozenset()
-        for topic in topics:
-            if phrase.role == "normal":
-                met |= topic.concepts if topic.aspect is not None else self._plain(topic)
-            else:
-                met |= topic.concepts & (phrase.of("finding") | phrase.of("normal"))
-                if topic.aspect is not None:
-                    met |= topic.concepts & phrase.of("aspect_finding")
-        return met
-
-    def _plain(self, topic: Topic) -> frozenset[str]:
-        return frozenset(name for name in topic.concepts if self.lexicon.known[name].plain)
 
     def _diffuse(self, concepts: frozenset[str], outcome: Outcome) -> frozenset[str]:
         if "diffuse" not in outcome.flags or outcome.denied or outcome.normal:
@@ -299,15 +265,21 @@ class Reading:
         if not self.outcomes:
             return
         last = self._last()
-        changed = clause.opener in self.lexicon.words["change"] or "now" in clause.flags
+        current = last.denied or last.normal or "now" in last.flags
         if "unclear" in clause.flags:
             self._ungraded(last, clause)
-            return
-        if clause.grades and (changed or not clause.foreign):
+        elif not ("history" in clause.flags and current and "now" not in clause.flags):
+            self._change(last, clause)
+
+    def _change(self, last: Outcome, clause: Clause) -> None:
+        """Another grade, denial or doubt for the last finding: "MR, formerly severe, now mild"."""
+        if clause.grades and (
+            clause.opener in self.lexicon.words["change"] or "now" in clause.flags or not clause.foreign
+        ):
             last.rank = clause.grades[-1][1]
         elif clause.foreign:
             return
-        if "now" in clause.flags:  # "previously severe MR, now mild"
+        if "now" in clause.flags:
             last.flags = last.flags - {"history", "hedge"}
         if clause.foreign:
             return

@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from stethos.text.lexicon import Lexicon, Measure
+from stethos.text.concepts import Measure
+from stethos.text.lexicon import Lexicon
 from stethos.text.phrases import Item, Token
 
 _UNIT = (

@@ -17,7 +17,7 @@ class Said:
     Args:
         concept: Its name.
         value: 1.0 present, 0.0 absent, None uncertain.
-        why: "stated", "stated normal", "denied", "below grade", "hedged", "not assessable" or "history".
+        why: "stated", "stated normal", "denied", "below grade", "hedged", "borderline", "not assessable" or "history".
         phrase: The words.
         now: Whether it overrides what the sentence said before.
     """
@@ -62,6 +62,8 @@ class Outcome:
         """
         if self.clause.denied and "history" in self.flags and not denies:
             return 0.0, "denied"
+        if "borderline" in self.flags and not self.clause.topics and self.normal:
+            return None, "borderline"
         for flag in ("history", "unclear", "hedge"):
             if flag in self.flags:
                 return None, _DOUBTS[flag]

@@ -89,10 +89,7 @@ def cut(items: Sequence[Item], tokens: Sequence[Token], lexicon: Lexicon) -> lis
         if role in ("break", "join") or (tokens[item.first].text == ":" and whole):
             found.append(Clause(role or "break", tokens[item.first].small, first=item.stop, stop=item.stop))
         elif phrase is None or role == "skip":
-            if _is_word(tokens[item.first]):
-                clause.foreign, clause.strange = clause.foreign + 1, item.first
-            clause.numbers += tokens[item.first].text[0].isdigit()
-            clause.stop = item.stop
+            _pass(clause, item, tokens)
         else:
             if clause.findings and (role == "no" or (role == "now" and "history" in clause.flags)):
                 clause = Clause("break", tokens[item.first].small, first=item.first)
@@ -116,6 +113,14 @@ def _recover(clause: Clause) -> None:
         return
     clause.findings.append(clause.recovered)
     clause.topic_first = True
+
+
+def _pass(clause: Clause, item: Item, tokens: Sequence[Token]) -> None:
+    """Count what says nothing of any concept."""
+    if _is_word(tokens[item.first]):
+        clause.foreign, clause.strange = clause.foreign + 1, item.first
+    clause.numbers += tokens[item.first].text[0].isdigit()
+    clause.stop = item.stop
 
 
 def _is_word(token: Token) -> bool:
