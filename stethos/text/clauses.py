@@ -85,8 +85,10 @@ def plain(text: str, lexicon: Lexicon) -> str:
     text = _PLUSES.sub(lambda found: f" {_WORD[len(found[1])]} ", text)
     for pattern in _GRADES:
         text = pattern.sub(_in_words, text)
-    for before, after in lexicon.expand:
-        text = before.sub(after, text)
+    latin = text.isascii()
+    for before, after, chinese in lexicon.expand:
+        if not (latin and chinese):
+            text = before.sub(after, text)
     return _LONG_WORD.sub(lambda found: _spelt(found.group(), lexicon.spelling), text)
 
 

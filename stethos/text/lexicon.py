@@ -39,7 +39,7 @@ class Lexicon:
         abbreviations: Words behind which a full stop ends no sentence.
         characters: Simplified by traditional character, for `str.translate`.
         spelling: Long words by what is left of them without one letter.
-        expand: Regular expressions and what is meant by what they match.
+        expand: Regular expressions, what is meant by what they match, and whether that is always Chinese.
         words: Lists of grade-joining words by use.
         numbers_first: Whether a number counts before words.
     """
@@ -53,7 +53,7 @@ class Lexicon:
     abbreviations: frozenset[str]
     characters: Mapping[int, int]
     spelling: Mapping[str, str]
-    expand: tuple[tuple[re.Pattern[str], str], ...]
+    expand: tuple[tuple[re.Pattern[str], str, bool], ...]
     words: Mapping[str, frozenset[str]]
     numbers_first: bool
 
@@ -107,11 +107,12 @@ def _lexicon(table: Mapping[str, Any], preset: str) -> Lexicon:
     )
 
 
-def _expansion(pair: Sequence[str]) -> tuple[re.Pattern[str], str]:
-    """What is written, compiled, and what is meant."""
+def _expansion(pair: Sequence[str]) -> tuple[re.Pattern[str], str, bool]:
+    """What is written, compiled; what is meant; whether the expression has Chinese characters and no Latin words."""
     try:
         before, after = pair
-        return re.compile(before), after
+        latin = re.search(r"[A-Za-z]{2}", re.sub(r"\\.|\(\?i\)", "", before))
+        return re.compile(before), after, not before.isascii() and not latin
     except (ValueError, TypeError, re.error) as error:
         raise LexiconError(
             f"expand.patterns: needs a regular expression and a meaning; got {pair!r}: {error}"

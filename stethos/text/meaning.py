@@ -93,7 +93,8 @@ class Reading:
         joined = bool(following) and following[0].link == "join"
         doubtful = clause.flags & {"hedge", "unclear", "history"} and not joined
         named = any(topic.concepts or topic.place or topic.aspect for topic in clause.topics)
-        pure = named and not (clause.foreign or clause.numbers or clause.denied or doubtful)
+        foreign = clause.foreign and not (joined and clause.strange == clause.first)  # "Doppler: mild mitral and ..."
+        pure = named and not (foreign or clause.numbers or clause.denied or doubtful)
         if pure and self._backward(clause, following):
             self._join_last([clause])
         elif pure:
@@ -265,7 +266,8 @@ class Reading:
         if not self.outcomes:
             return
         last = self._last()
-        current = last.denied or last.normal or "now" in last.flags
+        graded = last.rank and clause.grades  # "mild MR, previously moderate"
+        current = graded or last.denied or last.normal or "now" in last.flags
         if "unclear" in clause.flags:
             self._ungraded(last, clause)
         elif not ("history" in clause.flags and current and "now" not in clause.flags):

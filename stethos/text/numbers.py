@@ -29,7 +29,11 @@ _NUMBER = re.compile(
     rf"\s*(?P<unit>{_UNIT})?(?P<glued>[A-Za-z])?",
     re.I,
 )
-_NOW = re.compile(r"\b(?:now|currently|today)\b|现|目前|本次", re.I)
+_NOW = re.compile(
+    r"\b(?:now|currently|today|(?:improved|recovered|risen|rose|increased|decreased|declined|dropped|fell|fallen) to)\b"
+    r"|现|目前|本次",
+    re.I,
+)
 _FACTORS = {
     ("mm", "mm"): 1.0,
     ("cm", "mm"): 10.0,

@@ -12,6 +12,8 @@ from stethos.text.statements import Clause
 
 def ask(clauses: Sequence[Clause], tokens: Sequence[Token], verbs: frozenset[str]) -> None:
     """Carry a question over the list behind it: "evaluate for MS, AR" asks for both."""
+    if not any("ask" in clause.flags for clause in clauses):
+        return
     asked = False
     for clause in clauses:
         stated = clause.denials or clause.denied or clause.numbers or "now" in clause.flags

@@ -131,7 +131,8 @@ def _graded(items: Sequence[Item], tokens: Sequence[Token], lexicon: Lexicon) ->
     """Items, with two grades joined by a range made one: the lower of "mild to moderate", the second of a change."""
     place = 0
     while place < len(items):
-        item, other = items[place], _other_grade(items, place, tokens, lexicon)
+        item = items[place]
+        other = _other_grade(items, place, tokens, lexicon) if item.phrase and item.phrase.rank else 0
         if other and item.phrase:
             between = {_word(between, tokens) for between in items[place + 1 : other]}
             before = _word(items[place - 1], tokens) if place else ""
@@ -145,8 +146,6 @@ def _graded(items: Sequence[Item], tokens: Sequence[Token], lexicon: Lexicon) ->
 
 def _other_grade(items: Sequence[Item], place: int, tokens: Sequence[Token], lexicon: Lexicon) -> int:
     """Number of the grade that ends a range, such as "mild-to-moderate"; 0 if none begins here."""
-    if not _rank(items[place]):
-        return 0
     joining = lexicon.words["range"] | lexicon.words["become"]
     for other in range(place + 1, min(place + 5, len(items))):
         if _rank(items[other]):
