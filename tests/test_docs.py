@@ -14,7 +14,10 @@ from stethos.cli import main
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]
-PACKAGES = ("signal", "metrics", "io", "data", "nn", "augment", "objectives", "train", "synth", "report", "study")
+PACKAGES = (
+    *("signal", "metrics", "text", "io", "data", "nn", "augment", "objectives", "train", "explain", "synth", "report"),
+    "study",
+)
 MODULES = [ROOT / "stethos" / f"{name}.py" for name in ("types", "errors", "hear")] + [
     path for package in (*PACKAGES, "systems") for path in sorted((ROOT / "stethos" / package).glob("*.py"))
 ]

@@ -63,6 +63,10 @@ def test_what_many_reports_say_or_one_subject_says_twice_is_no_leak():
     assert shared_phrases([COPIED], [COPIED], np.array(["a"]), np.array(["a"])) == []
 
 
-def test_a_short_report_is_a_phrase_as_a_whole():
-    found = shared_phrases(["severe mitral stenosis"], ["Severe mitral stenosis."], np.array(["a"]), np.array(["b"]))
-    assert len(found) == 1
+def test_runs_across_clauses_are_no_phrase_and_chinese_ones_are_twice_as_long():
+    one, other = COPIED.replace(" of nine", ", of nine").replace(" on the", "; on the"), COPIED
+    assert shared_phrases([one], [other], np.array(["a"]), np.array(["b"])) == []
+    words = "主动脉瓣前向血流加速局部可见一活动性团块大小约九乘六毫米附着于瓣叶"
+    for length, found in ((23, 0), (24, 1)):
+        said = [words[:length]]
+        assert len(shared_phrases(said, said, np.array(["a"]), np.array(["b"]))) == found

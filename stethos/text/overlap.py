@@ -2,11 +2,13 @@
 
 Reports are written from habit, and a phrase that many reports share tells nothing. A long phrase that stands in one
 training report and one tested report only, of two people, was copied: by a template filled for the wrong patient, by a
-report filed twice, by a careless join.
+report filed twice, by a careless join. Phrases are looked for within clauses: where one habitual clause ends and the
+next begins, runs of words are unusual that nobody copied.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,7 +16,9 @@ import numpy as np
 
 from stethos.text.grams import tokens
 
-WORDS = 12  # tokens in a row that are too many to be shared by chance
+WORDS = 12  # words in a row that are too many to be shared by chance; of Chinese characters twice as many
+_CLAUSE = re.compile(r"[.,;:!?\n，。、；：！？()（）]+(?!\d)")
+_CHINESE = re.compile(r"[\u4e00-\u9fff]")
 
 
 @dataclass(frozen=True)
@@ -46,14 +50,14 @@ def shared_phrases(
         tested: Texts of records that will be scored.
         train_subject: Whose each is.
         tested_subject: Likewise.
-        words: Tokens in a row that make a phrase; a report that is shorter is a phrase as a whole.
+        words: In a row that make a phrase.
 
     Returns:
         In order of the training rows.
     """
     holders: dict[tuple[str, ...], set[int]] = {}
     for row, text in enumerate([*train, *tested]):
-        for run in _runs(tokens(text), words):
+        for run in _runs(text, words):
             holders.setdefault(run, set()).add(row)
     found: dict[tuple[int, int], str] = {}
     for run, rows in holders.items():
@@ -64,5 +68,12 @@ def shared_phrases(
     return [Shared(one, other, phrase) for (one, other), phrase in sorted(found.items())]
 
 
-def _runs(words: list[str], length: int) -> set[tuple[str, ...]]:
-    return {tuple(words[start : start + length]) for start in range(max(1, len(words) - length + 1)) if words}
+def _runs(text: str, words: int) -> set[tuple[str, ...]]:
+    """The shortest runs within a clause that are long enough, a Chinese character counting half."""
+    found: set[tuple[str, ...]] = set()
+    for clause in _CLAUSE.split(text):
+        held = tokens(clause)
+        length = np.cumsum([0.0, *(0.5 if _CHINESE.match(token) else 1.0 for token in held)])
+        stops = np.searchsorted(length, length + words)  # of the run that begins at each token
+        found.update(tuple(held[start:stop]) for start, stop in enumerate(stops) if stop < len(length))
+    return found

@@ -29,7 +29,6 @@ _PACKAGES = (
     "scikit-learn",
     "polars",
     "wfdb",
-    "neurokit2",
 )
 
 
