@@ -9,13 +9,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from stethos.errors import CohortError, QualityError, ScoreError
 from stethos.io.files import write_atomic
 from stethos.signal.prepare import PREPARATIONS, prepare_windows
 from stethos.study.controls import linear_probe
+from stethos.study.ensemble import scorer
 from stethos.study.judge import ADULTS
-from stethos.study.lead import LeadWindows, joined
+from stethos.study.lead import LeadWindows, joined, record_scores
 from stethos.study.paired import Pairs, kinship
 from stethos.study.partition import Step
 from stethos.study.several import Case, Told, label, several_scored
@@ -28,6 +30,7 @@ from stethos.types import Predictions, Record, Run
 
 ZERO_SHOT = "zero-shot.npz"
 READING = "reading.json"
+CENTRED = 512  # training records that a mean logit is taken of
 
 
 def prepared_here(told: Told, windows: LeadWindows) -> Pairs:
@@ -77,6 +80,23 @@ def refuse_unlearnable(case: Case, train: np.ndarray) -> None:
         raise CohortError(f"needs training records with and without a label; {', '.join(bad)} have one kind or none")
     if bad:
         logging.getLogger("stethos").warning("not learned, for want of records of both kinds: %s", ", ".join(bad))
+
+
+def start_at_prevalence(model: Any, case: Case, rows: np.ndarray) -> None:
+    """Set biases such that the mean logit of the training rows is the log odds of each label among them.
+
+    Args:
+        model: With `embed` and a linear `head` on what it gives.
+        case: Records, labels, windows.
+        rows: Row numbers of training records with a usable window.
+    """
+    truth = case.told.truth[rows]
+    known = np.isfinite(truth)
+    base = np.clip(np.where(known, truth, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1), 1e-2, 1 - 1e-2)
+    centre = record_scores(scorer(model.embed), case.prepared, rows[:CENTRED]).mean(axis=0)
+    with torch.no_grad():
+        mean = model.head.weight @ torch.from_numpy(centre).to(model.head.weight)
+        model.head.bias.copy_(torch.from_numpy(np.log(base / (1 - base))).to(mean) - mean)
 
 
 def probes(features: np.ndarray, truth: np.ndarray, subject: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

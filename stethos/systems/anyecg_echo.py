@@ -43,27 +43,25 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stethos import __version__
-from stethos.augment import draws
 from stethos.augment.lead import augmented
 from stethos.data.batch import epoch_rows
 from stethos.data.cohort import open_cohort
 from stethos.errors import CohortError, RecipeError, RunError
 from stethos.io import read
 from stethos.nn.net1d import BLOCKS, WIDTHS, Net1d
-from stethos.nn.text import Bag, Transformer, embedded, width_of
 from stethos.objectives.contrastive import info_nce
 from stethos.objectives.supervised import masked_bce
 from stethos.signal.prepare import PREPARATIONS
 from stethos.study.ensemble import Ensemble, scorer
+from stethos.study.few_labels import with_few_labels
 from stethos.study.judge import refuse_simulated
 from stethos.study.lead import LeadWindows, joined, record_scores
 from stethos.study.paired import Pairs, copied, pairs_of, recall_at
 from stethos.study.partition import Partition, partition
-from stethos.study.progress import bar
 from stethos.study.prompts import prompts_of
 from stethos.study.publish import write_flow
 from stethos.study.relate import relate as relate_outputs
-from stethos.study.several import Asking, Case, Told, answers, begin_case, several_scored, several_valid, tell
+from stethos.study.several import Asking, Case, answers, begin_case, several_scored, several_valid, tell
 from stethos.study.several_attribute import attribute_several, explain_labels
 from stethos.study.several_parts import (
     add_external_several,
@@ -74,18 +72,18 @@ from stethos.study.several_parts import (
     probes,
     refuse_unlearnable,
     shared_step,
+    start_at_prevalence,
     thresholds,
     thresholds_of,
     write_reading,
 )
 from stethos.study.several_report import publish_several, publish_zero_shot, relation_lines
 from stethos.study.start import starting_net
-from stethos.study.stratify import stratified_share
 from stethos.study.task import Score, fingerprint, named_folder
+from stethos.study.towers import TextTower, partly
 from stethos.study.validate import Operate, tested
 from stethos.synth import echo_world, hospital
 from stethos.text.findings import Lexicon, load_lexicon
-from stethos.text.grams import hashed
 from stethos.train.dist import chief, device_of, gather, global_mean, join
 from stethos.train.loop import Options, fit
 from stethos.train.run import read_config, start_run
@@ -213,9 +211,9 @@ class AnyECGEcho(nn.Module):
         self.absent: Tensor
         self.net = Net1d(widths=recipe.widths, blocks=recipe.blocks, dropout=recipe.dropout)
         self.net.head.requires_grad_(False)  # features alone are used
-        self.tower = _tower(recipe)
+        self.tower = _tower(recipe).module()
         self.project = _projection(self.net.width, recipe.width)
-        self.anchor = _projection(width_of(recipe.text), recipe.width)
+        self.anchor = _projection(_tower(recipe).width, recipe.width)
         self.log_scale = nn.Parameter(torch.tensor(-math.log(recipe.temperature)), recipe.learn_temperature)
         count = len(_asking(recipe).names)
         self.register_buffer("present", torch.zeros(count, recipe.width))  # (K, W) what is said of each label
@@ -298,7 +296,7 @@ def batches(recipe: Recipe, pairs: Pairs | None = None, text: Tensor | None = No
         chosen = epoch_rows(len(truth), step, plan.batch, plan.seed)[share]
         place = torch.arange(plan.batch)[share]
         x = augmented(torch.from_numpy(held.take(chosen)), plan.seed, step, place, recipe.augment)  # (B, 1, T)
-        seen = _partly(said[held.text[chosen]], plan.seed, step, place, recipe.hide_text)
+        seen = partly(said[held.text[chosen]], plan.seed, step, place, recipe.hide_text)
         return Batch(x, seen, kin[chosen], truth[chosen])
 
     return draw
@@ -542,39 +540,18 @@ def _seeds(recipe: Recipe) -> range:
     return range(recipe.schedule.seed, recipe.schedule.seed + recipe.seeds)
 
 
-def _tower(recipe: Recipe) -> nn.Module:
-    if recipe.text == "bag":
-        return Bag(width_of("bag"))
-    return Transformer(recipe.text, recipe.text_layers) if recipe.text_layers else nn.Identity()
+def _tower(recipe: Recipe) -> TextTower:
+    return TextTower(recipe.text, recipe.text_layers)
 
 
 def _projection(inputs: int, width: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, width), nn.GELU(), nn.Linear(width, width))
 
 
-def _read(recipe: Recipe, texts: Sequence[str], cache: Path | None = None) -> Tensor:
-    """Texts as the recipe's tower reads them: places of runs, tokens, or rows of a frozen model, `(N, …)`."""
-    if recipe.text == "bag":
-        return torch.from_numpy(hashed(texts))
-    tower = Transformer(recipe.text, recipe.text_layers)
-    if recipe.text_layers:
-        return tower.tokens(texts)
-    with bar("reading") as progress:
-        return torch.from_numpy(embedded(tower, texts, cache, progress))
-
-
-def _partly(text: Tensor, seed: int, step: int, rows: Tensor, share: float) -> Tensor:
-    """Tokens with some replaced by 0, which is none, `(B, L)`; rows of a frozen tower as they are."""
-    if text.is_floating_point() or share == 0:
-        return text
-    hidden = draws.uniform(seed, step, rows, text.shape[1], stream=7) < share
-    return text.masked_fill(hidden, 0)
-
-
 def _said(model: AnyECGEcho, recipe: Recipe, texts: Sequence[str]) -> np.ndarray:
     """Rows of unit length of texts, `(N, W)`."""
     with torch.inference_mode():
-        parts = _read(recipe, texts).split(64)
+        parts = _tower(recipe).read(texts).split(64)
         return torch.cat([model.told(part) for part in parts]).double().numpy()
 
 
@@ -582,7 +559,7 @@ def _simulated(recipe: Recipe) -> tuple[Pairs, Tensor]:
     """Pairs of a small simulated hospital, prepared in memory."""
     told = tell(hospital(40, seed=0, world=echo_world()), _asking(recipe))
     held = prepared_here(told, _windows(recipe))
-    return held, _read(recipe, told.text)
+    return held, _tower(recipe).read(told.text)
 
 
 def _begin(people: Cohort, out: Path, recipe: Recipe, workers: int, verb: str) -> Case:
@@ -634,7 +611,7 @@ def _pretrain(people: Cohort, out: Path, recipe: Recipe, workers: int) -> Run:
     seen = np.isin(np.arange(len(told)), np.concatenate([rows["train"], rows["valid"]]))
     # what a tested report says never reaches the tower
     texts = [item if here else "" for item, here in zip(case.told.text, seen, strict=True)]
-    text = _read(recipe, texts, case.run.private / "text.npz")
+    text = _tower(recipe).read(texts, case.run.private / "text.npz")
     with torch.random.fork_rng():
         torch.manual_seed(recipe.schedule.seed)
         model = AnyECGEcho(recipe)
@@ -649,7 +626,7 @@ def _pretrain(people: Cohort, out: Path, recipe: Recipe, workers: int) -> Run:
     model.present.copy_(_directions(model, recipe, [item.present for item in sides.values()]))
     model.absent.copy_(_directions(model, recipe, [item.absent for item in sides.values()]))
     write_flow(case.run, [*case.told.flow, *flow, shared_step(case, rows["train"], shared)], case.prepared.refused)
-    write_reading(case.run, case.told, recipe.text, _unknown(recipe, case.told))
+    write_reading(case.run, case.told, recipe.text, _tower(recipe).unknown(case.told.text))
     save_weights(Ensemble([model]), case.run.weights)
     return case.run
 
@@ -681,11 +658,6 @@ def _directions(model: AnyECGEcho, recipe: Recipe, sentences: Sequence[Sequence[
     """Mean direction of each label's sentences, unit length, `(K, W)`."""
     rows = [_said(model, recipe, said).mean(axis=0) for said in sentences]
     return F.normalize(torch.from_numpy(np.stack(rows)).float(), dim=-1)
-
-
-def _unknown(recipe: Recipe, told: Told) -> float:
-    """Share of a language model's tokens that it has no word for; 0 for a tower without a vocabulary."""
-    return 0.0 if recipe.text == "bag" else Transformer(recipe.text).unknown([item for item in told.text if item][:500])
 
 
 def _tested_rows(run: Run, recipe: Recipe, case: Case) -> np.ndarray:
@@ -744,25 +716,16 @@ def _train(people: Cohort, out: Path, recipe: Recipe, workers: int) -> Run:
 def _shares(
     case: Case, recipe: Recipe, rows: dict[str, np.ndarray], fraction: float
 ) -> Iterator[tuple[str, Predictions]]:
-    """Both arms of every draw of a share of the labelled subjects, with equal steps and nothing validated."""
-    train = case.seen(rows["train"])
-    subject, truth = case.told.cohort.subjects[train], case.told.truth[train]
+    """Both arms of a share of the labelled subjects, of equal steps and with nothing validated."""
     plan = replace(recipe, tune_steps=recipe.label_steps)
-    found: dict[str, list[Predictions]] = {}
-    kept = []
-    for number in range(recipe.label_draws):
-        share = stratified_share(subject, truth, fraction, recipe.schedule.seed + number)
-        kept.append(share.kept)
-        used = {**rows, "train": train[np.isin(subject, share.subjects)]}
-        for arm, start in (("pretrained", recipe.start), ("scratch", ""))[0 if recipe.start else 1 :]:
-            stage = f"label-{fraction:g}-{number}-{arm}"
-            model = _fitted(case, replace(plan, start=start), used, recipe.schedule.seed + number, stage, look=False)
-            said = several_scored(case, used, scorer(model.score), number)
-            found.setdefault(arm, []).append(said)
-    whole = np.all(kept, axis=0)
-    for arm, said_by in found.items():
-        said = joined(said_by)
-        yield f"label-{fraction:g}-{arm}", replace(said, truth=np.where(whole, said.truth, np.nan))
+
+    def arm(start: str) -> Callable[[np.ndarray, int, str], Diagnoser]:
+        own = replace(plan, start=start)
+        return lambda train, seed, stage: _fitted(case, own, {**rows, "train": train}, seed, stage, look=False)
+
+    arms = {"pretrained": arm(recipe.start)} if recipe.start else {}
+    first = recipe.schedule.seed
+    return with_few_labels(case, rows, fraction, range(first, first + recipe.label_draws), arms | {"scratch": arm("")})
 
 
 def _net_of_run(folder: Path) -> Net1d:
@@ -802,22 +765,12 @@ def _fitted(
     plan = replace(recipe.schedule, steps=recipe.tune_steps, batch=recipe.tune_batch, lr=recipe.tune_lr, seed=seed)
     model = _network(recipe, seed)
     train = case.seen(rows["train"][np.isfinite(case.told.truth[rows["train"]]).any(axis=1)])
-    _start_at_prevalence(model, case, train)
+    start_at_prevalence(model, case, train)
     draw = batches(replace(recipe, schedule=plan), pairs_of(case, train))
     valid = several_valid(case, rows["valid"]) if look else None
     factors = {"net": recipe.start_factor, "project": recipe.start_factor} if recipe.start else {}
     fit(model, draw, plan, case.run, validate=valid, options=Options(stage=stage, factors=factors))
     return model.eval()
-
-
-def _start_at_prevalence(model: Diagnoser, case: Case, rows: np.ndarray) -> None:
-    """Biases such that the mean logit of the training rows is the log odds of each label among them."""
-    truth = case.told.truth[rows]
-    known = np.isfinite(truth)
-    base = np.clip(np.where(known, truth, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1), 1e-2, 1 - 1e-2)
-    with torch.no_grad():
-        centre = torch.from_numpy(record_scores(scorer(model.embed), case.prepared, rows[:512]).mean(axis=0)).float()
-        model.head.bias.copy_(torch.from_numpy(np.log(base / (1 - base))).float() - model.head.weight @ centre)
 
 
 def _untrained(case: Case, recipe: Recipe, rows: dict[str, np.ndarray]) -> Diagnoser:
