@@ -28,7 +28,7 @@ FEATURES = (
 EDGE_SECONDS = 0.1
 
 
-def wave_features(lead: Signal) -> dict[str, float]:
+def wave_features(lead: Signal, beats: np.ndarray | None = None) -> dict[str, float]:
     """Median intervals and amplitudes of one lead, by the names of `FEATURES`; NaN where unknown.
 
     Heart rate per minute; PR, QRS and QTc (Fridericia) in ms; amplitudes in the signal's unit over the end of the
@@ -36,12 +36,13 @@ def wave_features(lead: Signal) -> dict[str, float]:
 
     Args:
         lead: One channel of ECG of at least some seconds.
+        beats: Sample numbers of its R peaks, `(beats,)`, the same either way up; found where not given.
 
     Raises:
         ChannelError: The signal has several channels.
         RateError: Its rate is 50 Hz or less.
     """
-    peaks = r_peaks(lead)
+    peaks = r_peaks(lead) if beats is None else beats
     reach = EDGE_SECONDS * lead.rate
     # the waves of a beat that the recording cuts cannot be measured, and its QRS would be too short
     whole = peaks[(peaks >= reach) & (peaks < lead.values.shape[1] - reach)]

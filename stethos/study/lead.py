@@ -66,8 +66,9 @@ class LeadWindows:
         values, windows = prepare_windows(lead, PREPARATIONS[self.preparation], correct_polarity=self.correct_polarity)
         if not len(values):
             raise QualityError(f"no usable window: {', '.join(sorted({window.reason for window in windows}))}")
-        found = wave_features(self.upright(lead)) if self.measure else {}
-        found["ecg_heart_rate"] = heart_rate(r_peaks(lead), lead.rate)
+        peaks = r_peaks(lead)
+        found = wave_features(self.upright(lead), peaks) if self.measure else {}
+        found["ecg_heart_rate"] = heart_rate(peaks, lead.rate)
         used = sum(window.ok for window in windows)
         quality = ", ".join(window.reason or "ok" for window in windows)
         counts = {"windows": float(len(windows)), "windows_used": float(used)}

@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+CHAMBERS = ("la", "lv", "ra", "rv")
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -83,3 +85,9 @@ MEASUREMENTS = (
     Measurement("mitral_area", "Mitral valve area", "cm²", ("mitral_stenosis",), {"mitral_stenosis": -1}),
     Measurement("aortic_velocity", "Aortic jet velocity", "m/s", ("aortic_stenosis",), {"aortic_stenosis": 1}),
 )
+
+
+def short_words(name: str) -> str:
+    """A label's own name for people, short enough for a figure; the letters of chambers stay large."""
+    parts = name.lower().split("_")
+    return " ".join(part.upper() if part in CHAMBERS else part for part in parts)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -37,8 +38,13 @@ def pairs_of(case: Case, rows: np.ndarray) -> Pairs:
     """The windows of some of a case's records; `text` numbers the case's records."""
     windows = np.flatnonzero(np.isin(case.prepared.window_record, rows))
     record = case.prepared.window_record[windows]
-    kin = kinship(case.told.cohort.subjects, case.told.text, case.told.truth)
-    return Pairs(lambda chosen: case.prepared.store.take(windows[chosen]), record, kin[record], case.told.truth[record])
+    kin = kinship_of(case)[record]
+    return Pairs(lambda chosen: case.prepared.store.take(windows[chosen]), record, kin, case.told.truth[record])
+
+
+def kinship_of(case: Case) -> np.ndarray:
+    """Ids of subject, text and labels of a case's records, `(N, 3)`."""
+    return kinship(case.told.cohort.subjects, case.told.text, case.told.truth)
 
 
 def kinship(subject: np.ndarray, text: Sequence[str], truth: np.ndarray) -> np.ndarray:
@@ -100,6 +106,18 @@ def recall_at(
         share = resampled(lambda times, t=totals: _ratio(times @ t), clusters, None, 1000, 0.95, 0)[0]  # type: ignore[misc]
         found[k] = share, float(np.mean([_chance(count, int(good), k) for good in alike.sum(axis=1)]))
     return found
+
+
+def retrieval_lines(
+    recordings: np.ndarray, texts: np.ndarray, kin: np.ndarray, subject: np.ndarray
+) -> Iterator[dict[str, Any]]:
+    """Recall at 1, 5 and 10 both ways, with what chance would find; arguments as for `recall_at`."""
+    for way, one, other in (
+        ("report by recording", recordings, texts),
+        ("recording by report", texts, recordings),
+    ):
+        for k, (share, chance) in recall_at(one, other, kin, subject).items():
+            yield {"way": way, "k": k, "recall": share.value, "low": share.low, "high": share.high, "chance": chance}
 
 
 def _ratio(pair: np.ndarray) -> np.ndarray:

@@ -7,11 +7,11 @@ from stethos.report.picture import Picture
 from stethos.report.relation import heat_picture, rise_picture
 from stethos.report.table import Cell, Table
 from stethos.report.words import decimal
+from stethos.study.measurements import short_words
 from stethos.study.relate import FEWEST, Related
 from stethos.types import Estimate
 
 CLEAR = 0.05
-CHAMBERS = ("la", "lv", "ra", "rv")
 _SIGN = {1: "+", -1: "−"}
 
 
@@ -45,7 +45,10 @@ def _map(related: Related, partial: bool) -> Picture:
     rho = {at: item.found.partial if partial else item.found.rho for at, item in each.items()}
     q = {at: item.partial_q if partial else item.q for at, item in each.items()}
     framed = [place[column, own.label] for column, own in related.own.items() if (column, own.label) in place]
-    names = [_words(name) for name in related.names], [f"{item.words} ({item.unit})" for item in related.measurements]
+    names = (
+        [short_words(name) for name in related.names],
+        [f"{item.words} ({item.unit})" for item in related.measurements],
+    )
     beyond = f" given {_listed(related)}" if partial else ""
     caption = (
         f"Spearman's ρ{beyond}, subjects drawn with replacement. Bold and tinted: adjusted p below 0.05 (Benjamini and "
@@ -60,7 +63,7 @@ def _rises(related: Related) -> Picture:
     panels = {}
     for column, own in related.own.items():
         p = f"trend p {_p(own.trend.p)}" if own.trend else "no trend test"
-        panels[words[column].words] = (own.means, words[column].unit, f"by {_words(own.label)}\n{p}")
+        panels[words[column].words] = (own.means, words[column].unit, f"by {short_words(own.label)}\n{p}")
     caption = (
         "Mean of the measurement over the records of each group of the output of the label it defines (tenths where "
         "there are 150 subjects), with 95 % intervals by subject. Trend: Jonckheere and Terpstra, one mean a subject."
@@ -76,7 +79,7 @@ def _own_table(related: Related) -> Table:
         relation = related.relations.get((column, own.label))
         found = [relation.found.rho, relation.found.partial] if relation else [None, None]
         within = own.within.rho if own.within else None
-        rows.append([words[column], _words(own.label), *found, within, own.trend.p if own.trend else None])
+        rows.append([words[column], short_words(own.label), *found, within, own.trend.p if own.trend else None])
     columns = ("measurement", "output", "ρ", "partial ρ", "ρ without the label", "trend p")
     note = (
         f"Partial: given {_listed(related) or 'nothing'}. Without the label: only records known not to have it, at "
@@ -93,7 +96,7 @@ def _sign_table(related: Related) -> Table:
             sign, relation = item.sign(label), related.relations.get((item.column, label))
             if sign and relation:
                 rho, q = relation.found.rho, relation.q
-                rows.append([item.words, _words(label), _SIGN[sign], *_found(sign, rho, q), rho, float(q)])
+                rows.append([item.words, short_words(label), _SIGN[sign], *_found(sign, rho, q), rho, float(q)])
     agreed = sum(row[4] == "yes" for row in rows)
     note = f"{agreed} of {len(rows)} as expected. Not clear: adjusted p 0.05 or above. Signs were set before."
     columns = ("measurement", "output", "expected", "found", "agrees", "ρ", "adjusted p")
@@ -109,13 +112,7 @@ def _found(expected: int, rho: Estimate, q: float) -> tuple[str, str]:
 
 
 def _listed(related: Related) -> str:
-    return ", ".join({"ecg_heart_rate": "heart rate"}.get(name, _words(name)) for name in related.adjusted)
-
-
-def _words(name: str) -> str:
-    """A label for people; the first letters of chambers stay large."""
-    parts = name.lower().split("_")
-    return " ".join(part.upper() if part in CHAMBERS else part for part in parts)
+    return ", ".join({"ecg_heart_rate": "heart rate"}.get(name, short_words(name)) for name in related.adjusted)
 
 
 def _p(p: float) -> str:

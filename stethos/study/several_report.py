@@ -17,6 +17,7 @@ from stethos.report.page import Block, Page, Section, Tile
 from stethos.report.relation import heat_picture
 from stethos.report.table import Cell, Table
 from stethos.study import sections
+from stethos.study.measurements import short_words
 from stethos.study.publish import count_evaluation
 from stethos.study.relate import Related, relate
 from stethos.study.relate import numbers as relation_numbers
@@ -138,6 +139,11 @@ def words_of(name: str, lexicon: Lexicon) -> str:
     return lexicon.concepts[name].words if name in lexicon.concepts else name
 
 
+def short_of(name: str, lexicon: Lexicon) -> str:
+    """The same where there is little room."""
+    return short_words(name) if name in lexicon.concepts else name
+
+
 def _summary(evidence: SeveralEvidence) -> str:
     areas = "; ".join(f"{split} {spoken(evidence.numbers[f'{split}.macro_auroc'])}" for split in evidence.splits)
     words = f"Mean area under the ROC curve over the labels: {areas}."
@@ -204,7 +210,7 @@ def _forest_rows(
         if own != group:
             rows.append((own, None, ""))
             group = own
-        rows.append((words_of(name, lexicon), found, ""))
+        rows.append((short_of(name, lexicon), found, ""))
     return rows
 
 
@@ -315,7 +321,7 @@ def _calibration(evidence: SeveralEvidence, lexicon: Lexicon) -> Section:
     for number in common:
         part = known(label(evidence.said, number), split)
         found = reliability(part.truth[:, 0], sigmoid(part.score[:, 0]), part.subject)
-        bins[words_of(evidence.said.names[number], lexicon)] = found
+        bins[short_of(evidence.said.names[number], lexicon)] = found
     blocks.append(
         picture.calibration(f"Calibration of the commonest labels, {split}", bins, caption="Bars: 95 % intervals.")
     )
@@ -350,7 +356,7 @@ def _attribution(run: Run, lexicon: Lexicon) -> list[Section]:
         "Mean Shapley value with the label minus without it, as a share of the sum over waves of its size. Bold and "
         "tinted: the interval, which holds for all waves of a label together, leaves out 0. Heavy frame: expected."
     )
-    names = [words_of(name, lexicon) for name in labels]
+    names = [short_of(name, lexicon) for name in labels]
     drawn = heat_picture("What tells each label", (names, waves), cells, clear, framed, caption)
     return [Section("What it looks at", [drawn, _expected(labels, contrasts, lexicon), _share_table(found, lexicon)])]
 

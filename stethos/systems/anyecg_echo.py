@@ -56,7 +56,7 @@ from stethos.study.ensemble import Ensemble, scorer
 from stethos.study.few_labels import with_few_labels
 from stethos.study.judge import refuse_simulated
 from stethos.study.lead import LeadWindows, joined, record_scores
-from stethos.study.paired import Pairs, copied, pairs_of, recall_at
+from stethos.study.paired import Pairs, copied, kinship_of, pairs_of, retrieval_lines
 from stethos.study.partition import Partition, partition
 from stethos.study.prompts import prompts_of
 from stethos.study.publish import write_flow
@@ -120,11 +120,12 @@ class Recipe:
         tune_steps: Steps of `train` with all labels.
         tune_batch: Windows in a step of `train`.
         tune_lr: Largest learning rate of `train`.
-        start_factor: Factor of the learning rate of what was pretrained.
+        start_factor: Factor of the learning rate where `train` starts from a run.
         label_fractions: Shares of the training subjects whose labels are known, such as 0.01, each trained from
             `start` and from random weights.
         label_draws: How many times each share is drawn.
         label_steps: Steps of each such training.
+        label_factor: `start_factor` of each such training.
         seeds: Networks of `train`, each from its own seed; their mean logit is the model.
         parts: Who is trained on and who is tested.
         operate: How the operating points are chosen.
@@ -154,10 +155,11 @@ class Recipe:
     tune_steps: int = 1500
     tune_batch: int = 64
     tune_lr: float = 1e-3
-    start_factor: float = 0.1
+    start_factor: float = 0.3
     label_fractions: tuple[float, ...] = ()
     label_draws: int = 5
     label_steps: int = 300
+    label_factor: float = 0.03
     seeds: int = 1
     parts: Partition = field(default_factory=Partition)
     operate: Operate = field(default_factory=Operate)
@@ -420,11 +422,8 @@ def retrieve(run: Path, cohort: Path, *, query: str = "", top: int = 5, workers:
         for row in np.argsort(-near)[:top]:
             yield {"record": str(case.told.cohort.rows["id"][rows[row]]), "cosine": round(float(near[row]), 4)}
         return
-    w, pairs = _said(model, recipe, [case.told.text[row] for row in rows]), pairs_of(case, rows)
-    first = np.unique(pairs.text, return_index=True)[1]
-    for way, one, other in (("report by recording", z, w), ("recording by report", w, z)):
-        for k, (share, chance) in recall_at(one, other, pairs.kin[first], case.told.cohort.subjects[rows]).items():
-            yield {"way": way, "k": k, "recall": share.value, "low": share.low, "high": share.high, "chance": chance}
+    w, kin = _said(model, recipe, [case.told.text[row] for row in rows]), kinship_of(case)[rows]
+    yield from retrieval_lines(z, w, kin, case.told.cohort.subjects[rows])
 
 
 def predict(
@@ -465,7 +464,7 @@ def predict(
         yield {"file": str(file), **found}
 
 
-def demo(*, out: Path = Path("runs/anyecg-echo"), patients: int = 4000, workers: int = 2) -> Run:
+def demo(*, out: Path = Path("runs/anyecg-echo"), patients: int = 8000, workers: int = 2) -> Run:
     """Pretrain, test by prompts, train, validate and explain on a simulated hospital; everything in it is synthetic.
 
     Args:
@@ -717,7 +716,7 @@ def _shares(
     case: Case, recipe: Recipe, rows: dict[str, np.ndarray], fraction: float
 ) -> Iterator[tuple[str, Predictions]]:
     """Both arms of a share of the labelled subjects, of equal steps and with nothing validated."""
-    plan = replace(recipe, tune_steps=recipe.label_steps)
+    plan = replace(recipe, tune_steps=recipe.label_steps, start_factor=recipe.label_factor)
 
     def arm(start: str) -> Callable[[np.ndarray, int, str], Diagnoser]:
         own = replace(plan, start=start)
@@ -768,7 +767,7 @@ def _fitted(
     start_at_prevalence(model, case, train)
     draw = batches(replace(recipe, schedule=plan), pairs_of(case, train))
     valid = several_valid(case, rows["valid"]) if look else None
-    factors = {"net": recipe.start_factor, "project": recipe.start_factor} if recipe.start else {}
+    factors = dict.fromkeys(("net", "project", "head"), recipe.start_factor) if recipe.start else {}
     fit(model, draw, plan, case.run, validate=valid, options=Options(stage=stage, factors=factors))
     return model.eval()
 
