@@ -109,6 +109,7 @@ def run(clinic: Path, folder: Path, before: Run) -> Run:
     """Trained once from the pretraining."""
     flags = ("--config", recipe_file(folder), "--start", before.folder, "--out", folder / "run")
     stethos("anyecg-echo", "train", "--cohort", clinic, *flags)
+    stethos("anyecg-echo", "evaluate", folder / "run")
     return Run(folder / "run")
 
 

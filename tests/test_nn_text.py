@@ -31,6 +31,13 @@ def test_a_bag_of_nothing_is_finite_and_learns_with_the_others():
     assert all(torch.isfinite(weight.grad).all() for weight in bag.parameters())
 
 
+def test_runs_between_hidden_ones_are_seen_whatever_else_is_in_the_batch():
+    bag = Bag(width=8)
+    gaps = torch.zeros(2, 64, dtype=torch.long)
+    gaps[0, 0], gaps[1, [3, 50]] = 5, torch.tensor([7, 9])
+    torch.testing.assert_close(bag(gaps)[1], bag(torch.tensor([[7, 9]]))[0])
+
+
 def test_the_weights_of_a_bag_are_shares_by_hand():
     bag = Bag(width=4, places=5, table=3)
     bag.mix = torch.nn.Identity()

@@ -48,7 +48,8 @@ class Bag(nn.Module):
 
     def forward(self, runs: Tensor) -> Tensor:
         """Hashed runs from `stethos.text.grams.hashed`; a text without any is a row of its own."""
-        runs = runs[:, : max(1, int((runs > 0).sum(1).max()))] if len(runs) else runs  # the rest is empty for all
+        held = (runs > 0).any(0).nonzero()  # columns beyond the last of these are empty for all
+        runs = runs[:, : int(held[-1]) + 1 if len(held) else 1]
         empty = (runs == 0)[..., None]  # (B, L, 1)
         share = self.weight(runs).masked_fill(empty, -1e4).softmax(1).masked_fill(empty, 0)
         return self.mix((share * self.rows(runs)).sum(1))

@@ -96,7 +96,11 @@ def measure_waves(cohort: Cohort, measure: WaveFeatures, workers: int | None = 1
     return columns
 
 
-def waves_control(predictions: Predictions, features: Mapping[str, np.ndarray] | None = None) -> Predictions:
+def waves_control(
+    predictions: Predictions,
+    features: Mapping[str, np.ndarray] | None = None,
+    strengths: np.ndarray | None = None,
+) -> Predictions:
     """The same rows scored by a logistic model on the waves, fitted on the rows of "train".
 
     Squares and products are added where grouped inner folds of the training rows rank better with them.
@@ -104,6 +108,7 @@ def waves_control(predictions: Predictions, features: Mapping[str, np.ndarray] |
     Args:
         predictions: Whose rows; needs a "train" split.
         features: `FEATURES` by name, each `(N,)` in the order of the rows; the predictions' own facts where None.
+        strengths: Inverse penalties to try; those of `fit_logistic` where not given.
 
     Returns:
         Scores of 0 where no feature is known in the training rows.
@@ -117,7 +122,7 @@ def waves_control(predictions: Predictions, features: Mapping[str, np.ndarray] |
     table = np.stack(columns, axis=1)  # (N, D)
     truth, groups = predictions.truth[fitted_on, 0], predictions.subject[fitted_on]
     designs = [table, np.hstack([table, products(table, fitted_on)])]
-    models = [fit_logistic(design[fitted_on], truth, groups) for design in designs]
+    models = [fit_logistic(design[fitted_on], truth, groups, strengths) for design in designs]
     ranks = [
         _inner_auroc(model, design[fitted_on], truth, groups) for model, design in zip(models, designs, strict=True)
     ]

@@ -24,13 +24,16 @@ def _grouped(groups: np.ndarray, truth: np.ndarray) -> list[tuple[np.ndarray, np
     return [fold for fold in folds if all(np.unique(truth[side]).size == 2 for side in fold)]
 
 
-def fit_logistic(features: np.ndarray, truth: np.ndarray, groups: np.ndarray) -> Any:
+def fit_logistic(
+    features: np.ndarray, truth: np.ndarray, groups: np.ndarray, strengths: np.ndarray | None = None
+) -> Any:
     """Ridge logistic regression on standardised features, its penalty tuned by AUROC on grouped inner folds.
 
     Args:
         features: `(N, D)`; NaN is replaced by the median and marked in a column of its own.
         truth: 0 or 1, `(N,)`.
         groups: Subject of each row, `(N,)`.
+        strengths: Inverse penalties to try; `STRENGTHS` where not given.
 
     Returns:
         A fitted scikit-learn pipeline; `decision_function` gives logits. With too few subjects to tune by, the
@@ -47,10 +50,10 @@ def fit_logistic(features: np.ndarray, truth: np.ndarray, groups: np.ndarray) ->
         StandardScaler(),
         LogisticRegression(max_iter=2000),
     )
-    folds = _grouped(groups, truth)
+    folds, tried = _grouped(groups, truth), STRENGTHS if strengths is None else strengths
     if not folds:
-        return pipeline.set_params(logisticregression__C=STRENGTHS[0]).fit(features, truth)
-    search = GridSearchCV(pipeline, {"logisticregression__C": STRENGTHS}, scoring="roc_auc", cv=folds)
+        return pipeline.set_params(logisticregression__C=tried[0]).fit(features, truth)
+    search = GridSearchCV(pipeline, {"logisticregression__C": tried}, scoring="roc_auc", cv=folds)
     return search.fit(features, truth).best_estimator_
 
 
@@ -83,10 +86,14 @@ def vitals(facts: dict[str, np.ndarray] | Any) -> np.ndarray:
     return np.stack(columns, axis=1)  # (N, 8)
 
 
-def vitals_control(predictions: Predictions) -> Predictions:
+def vitals_control(predictions: Predictions, strengths: np.ndarray | None = None) -> Predictions:
     """The same rows scored by a logistic model on age, sex and heart rate, fitted on the rows of "train".
 
     Needs nothing but the predictions' own facts, so it can be refitted wherever they are.
+
+    Args:
+        predictions: Of one class; needs a "train" split.
+        strengths: Inverse penalties to try; `STRENGTHS` where not given.
     """
     fitted_on = (predictions.split == "train") & np.isfinite(predictions.truth[:, 0])
     table = vitals(predictions.facts)
@@ -94,12 +101,16 @@ def vitals_control(predictions: Predictions) -> Predictions:
     if not table.shape[1]:
         return replace(predictions, score=np.zeros_like(predictions.score))
     truth = predictions.truth[fitted_on, 0]
-    model = fit_logistic(table[fitted_on], truth, predictions.subject[fitted_on])
+    model = fit_logistic(table[fitted_on], truth, predictions.subject[fitted_on], strengths)
     return replace(predictions, score=model.decision_function(table)[:, None])
 
 
 def linear_probe(
-    features: np.ndarray, truth: np.ndarray, groups: np.ndarray, graded: bool = False
+    features: np.ndarray,
+    truth: np.ndarray,
+    groups: np.ndarray,
+    graded: bool = False,
+    strengths: np.ndarray | None = None,
 ) -> tuple[np.ndarray, float]:
     """Weights `(D,)` and bias of a linear model with a tuned ridge penalty, in the units of the features.
 
@@ -108,8 +119,9 @@ def linear_probe(
         truth: 0 or 1, or measured, `(N,)`.
         groups: Subject of each row, `(N,)`; kept together by the inner folds.
         graded: Least squares for a measured truth instead of a logistic model.
+        strengths: Inverse penalties of a logistic model to try; `STRENGTHS` where not given.
     """
-    model = (fit_ridge if graded else fit_logistic)(features, truth, groups)
+    model = fit_ridge(features, truth, groups) if graded else fit_logistic(features, truth, groups, strengths)
     scale, regression = model[-2], model[-1]
     weight = np.ravel(regression.coef_) / scale.scale_
     return weight, float(np.ravel(regression.intercept_)[0] - weight @ scale.mean_)

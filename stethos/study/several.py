@@ -122,6 +122,11 @@ def tell(people: Cohort, asking: Asking) -> Told:
     return Told(told, asking.names, truth[known], kept, flow, dict(counts))
 
 
+def told_of(source: Cohort | Told, asking: Asking) -> Told:
+    """What is told of a cohort; what was told already is not read again."""
+    return source if isinstance(source, Told) else tell(source, asking)
+
+
 def _readings(people: Cohort, text: list[str], lexicon: Lexicon) -> list[Reading | None]:
     """Every report read once; None where there is none."""
     sexes = people.rows.get("sex", np.full(len(people), None, dtype=object))

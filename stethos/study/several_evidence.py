@@ -13,6 +13,7 @@ from stethos.metrics.compare import Difference
 from stethos.metrics.interval import bootstrap
 from stethos.metrics.macro import macro_auroc, macro_over_fits, paired_macro, usable
 from stethos.metrics.ranking import average_precision
+from stethos.study import controls
 from stethos.study.classical import FEATURES, waves_control
 from stethos.study.controls import vitals_control
 from stethos.study.several import label
@@ -78,11 +79,15 @@ def gather_several(run: Run, operate: Operate, zero: Predictions | None = None) 
     return SeveralEvidence(run, said, rivals, numbers, against, points, zero, shares)
 
 
-def _each(said: Predictions, control: Callable[[Predictions], Predictions]) -> Predictions:
-    """A control of one label, fitted for every label with enough training subjects of both kinds; 0 for the others."""
-    columns = []
+def _each(said: Predictions, control: Callable[..., Predictions]) -> Predictions:
+    """A control of one label, fitted for every label with enough training subjects of both kinds; 0 for the others.
+
+    Penalties are a factor of 30 apart, for there are many labels.
+    """
+    columns, strengths = [], controls.STRENGTHS[::3]
     for number, enough in enumerate(learnable(said, "train")):
-        columns.append(control(label(said, number)).score[:, 0] if enough else np.zeros(len(said)))
+        one = control(label(said, number), strengths=strengths).score[:, 0] if enough else np.zeros(len(said))
+        columns.append(one)
     return replace(said, score=np.stack(columns, axis=1))
 
 

@@ -14,6 +14,7 @@ import torch
 from stethos.errors import CohortError, QualityError, ScoreError
 from stethos.io.files import write_atomic
 from stethos.signal.prepare import PREPARATIONS, prepare_windows
+from stethos.study import controls
 from stethos.study.controls import linear_probe
 from stethos.study.ensemble import scorer
 from stethos.study.judge import ADULTS
@@ -100,12 +101,17 @@ def start_at_prevalence(model: Any, case: Case, rows: np.ndarray) -> None:
 
 
 def probes(features: np.ndarray, truth: np.ndarray, subject: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A tuned linear probe for every label, weights `(K, D)` and biases `(K,)`; 0 where a label has one kind only."""
+    """A tuned linear probe for every label, weights `(K, D)` and biases `(K,)`; 0 where a label has one kind only.
+
+    Penalties are a factor of 30 apart, for there are many labels.
+    """
     weight, bias = np.zeros((truth.shape[1], features.shape[1])), np.zeros(truth.shape[1])
     for number, column in enumerate(truth.T):
         there = np.isfinite(column)
         if len(np.unique(column[there])) == 2:
-            weight[number], bias[number] = linear_probe(features[there], column[there], subject[there])
+            weight[number], bias[number] = linear_probe(
+                features[there], column[there], subject[there], strengths=controls.STRENGTHS[::3]
+            )
     return weight, bias
 
 

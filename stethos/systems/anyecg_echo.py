@@ -61,7 +61,17 @@ from stethos.study.partition import Partition, partition
 from stethos.study.prompts import prompts_of
 from stethos.study.publish import write_flow
 from stethos.study.relate import relate as relate_outputs
-from stethos.study.several import Asking, Case, answers, begin_case, several_scored, several_valid, tell
+from stethos.study.several import (
+    Asking,
+    Case,
+    Told,
+    answers,
+    begin_case,
+    several_scored,
+    several_valid,
+    tell,
+    told_of,
+)
 from stethos.study.several_attribute import attribute_several, explain_labels
 from stethos.study.several_parts import (
     add_external_several,
@@ -146,9 +156,9 @@ class Recipe:
     text: str = "minilm"
     text_layers: int = 0
     width: int = 128
-    temperature: float = 0.2
+    temperature: float = 0.1
     learn_temperature: bool = False
-    hide_text: float = 0.7
+    hide_text: float = 0.9
     kin: bool = True
     start: str = ""
     augment: float = 1.0
@@ -182,7 +192,7 @@ def reference() -> Recipe:
 
 def tiny() -> Recipe:
     """A narrow network and a small text tower that learn on two CPU cores in a few minutes."""
-    schedule = Schedule(steps=600, batch=192, lr=3e-3, ema=0.99, validate_every=150)
+    schedule = Schedule(steps=600, batch=192, lr=3e-3, ema=0.99, validate_every=150, precision="bfloat16")
     return Recipe(
         widths=(16, 32, 32, 64, 64), blocks=(1, 1, 1, 1, 1), text="bag", tune_steps=300, tune_lr=3e-3,
         label_steps=150, schedule=schedule,
@@ -464,7 +474,7 @@ def predict(
         yield {"file": str(file), **found}
 
 
-def demo(*, out: Path = Path("runs/anyecg-echo"), patients: int = 8000, workers: int = 2) -> Run:
+def demo(*, out: Path = Path("runs/anyecg-echo"), patients: int = 7000, workers: int = 2) -> Run:
     """Pretrain, test by prompts, train, validate and explain on a simulated hospital; everything in it is synthetic.
 
     Args:
@@ -475,9 +485,9 @@ def demo(*, out: Path = Path("runs/anyecg-echo"), patients: int = 8000, workers:
     parts = Partition(held_out_sites=("harbour",))
     people, first = hospital(patients, seed=0, world=echo_world()), Path(out) / "pretrained"
     recipe = replace(tiny(), exclude=("paced == 1",), parts=parts)
-    _zero_shot(_pretrain(people, first, recipe, workers), people, "", workers)
-    after = replace(recipe, start=str(first), label_fractions=(0.01,))
-    run = _train(people, out, after, workers)
+    told = tell(people, _asking(recipe))
+    _zero_shot(_pretrain(told, first, recipe, workers), told, "", workers)
+    run = _train(told, out, replace(recipe, start=str(first), label_fractions=(0.01,)), workers)
     attribute_several(run, people, scorer(load(run.folder).score), _windows(recipe), 100)
     _publish(run)
     return run
@@ -561,16 +571,16 @@ def _simulated(recipe: Recipe) -> tuple[Pairs, Tensor]:
     return held, _tower(recipe).read(told.text)
 
 
-def _begin(people: Cohort, out: Path, recipe: Recipe, workers: int, verb: str) -> Case:
-    """Read the reports, open the run, prepare the windows."""
+def _begin(people: Cohort | Told, out: Path, recipe: Recipe, workers: int, verb: str) -> Case:
+    """Read the reports, if they are not yet, open the run, prepare the windows."""
     if min(recipe.seeds, recipe.tune_steps, recipe.schedule.steps, recipe.schedule.batch) < 1:
         raise RecipeError("seeds, steps, tune_steps and batch must be at least 1 each")
-    told = tell(people, _asking(recipe))
+    told = told_of(people, _asking(recipe))
     join()
     prepare = asdict(_windows(recipe)) | {"records": len(told.cohort), "cohort": fingerprint(told.cohort)}
     config = {"system": "anyecg_echo", "version": __version__, "recipe": asdict(recipe)}
     config |= {"prepare": prepare | {"answers": answers(told)}, "protocol": {"verb": verb}}
-    run = start_run(Path(out), config | {"origin": people.origin, "terms": people.terms})
+    run = start_run(Path(out), config | {"origin": told.cohort.origin, "terms": told.cohort.terms})
     return begin_case(told, run, _windows(recipe), workers, _before(recipe))
 
 
@@ -597,7 +607,7 @@ def _diagnoser(folder: Path) -> Ensemble:
     return load(Path(folder))
 
 
-def _pretrain(people: Cohort, out: Path, recipe: Recipe, workers: int) -> Run:
+def _pretrain(people: Cohort | Told, out: Path, recipe: Recipe, workers: int) -> Run:
     _refuse_no_prompts(recipe)
     case = _begin(people, out, recipe, workers, "pretrain")
     parts, flow = partition(case.told.cohort, recipe.parts)
@@ -669,9 +679,10 @@ def _tested_rows(run: Run, recipe: Recipe, case: Case) -> np.ndarray:
     return case.seen(np.sort(rows[told[rows]]))
 
 
-def _zero_shot(run: Run, people: Cohort, name: str, workers: int) -> Run:
+def _zero_shot(run: Run, people: Cohort | Told, name: str, workers: int) -> Run:
     recipe, model = recipe_of(run), load(run.folder)
-    case = begin_case(tell(people, _asking(recipe)), run, _windows(recipe), workers)
+    told = told_of(people, _asking(recipe))
+    case = begin_case(told, run, _windows(recipe), workers)
     if name:
         rows = {f"external-{name}": np.arange(len(case.told.cohort))}
     elif read_config(run)["prepare"]["cohort"] != fingerprint(case.told.cohort):
@@ -684,7 +695,7 @@ def _zero_shot(run: Run, people: Cohort, name: str, workers: int) -> Run:
     return run
 
 
-def _train(people: Cohort, out: Path, recipe: Recipe, workers: int) -> Run:
+def _train(people: Cohort | Told, out: Path, recipe: Recipe, workers: int) -> Run:
     case = _begin(people, out, recipe, workers, "train")
     parts, flow = partition(case.told.cohort, recipe.parts)
     rows = case.rows(parts)
@@ -708,7 +719,6 @@ def _train(people: Cohort, out: Path, recipe: Recipe, workers: int) -> Run:
     write_reading(case.run, case.told)
     points = thresholds(said.mean_over_seeds(), recipe.operate)
     save_weights(Ensemble(list(members.values())), case.run.weights, {"thresholds": json.dumps(points)})
-    _publish(case.run)
     return case.run
 
 
