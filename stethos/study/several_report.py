@@ -70,10 +70,10 @@ def publish_several(run: Run, operate: Operate, lexicon: Lexicon, before: Run | 
     numbers = {**evidence.numbers, **relation_numbers(related), **several_wave_numbers(run)}
     write_metrics(run, numbers, origin)
     told = [
-        _population(evidence),
+        _population(evidence, lexicon),
         _discrimination(evidence, lexicon),
         *([_zero(evidence.zero, lexicon)] if evidence.zero is not None else []),
-        *([_efficiency(evidence)] if evidence.shares else []),
+        *([_efficiency(evidence, lexicon)] if evidence.shares else []),
         _operating(evidence, lexicon),
         _calibration(evidence, lexicon),
         relation_section(related),
@@ -168,13 +168,13 @@ def _tiles(evidence: SeveralEvidence, numbers: Mapping[str, Estimate]) -> list[T
     return tiles
 
 
-def _population(evidence: SeveralEvidence) -> Section:
+def _population(evidence: SeveralEvidence, lexicon: Lexicon) -> Section:
     """Cohort flow, what the reports are, and how common every label is."""
     parts = ["train", "valid", *tested(evidence.said)]
     there = [split for split in parts if split in evidence.said.split]
     rows: list[list[Cell]] = []
     for number, name in enumerate(evidence.said.names):
-        cells: list[Cell] = [name]
+        cells: list[Cell] = [words_of(name, lexicon)]
         for split in there:
             column = known(label(evidence.said, number), split).truth[:, 0]
             cells.append(f"{int(column.sum())} of {len(column)}" if len(column) else None)
@@ -259,7 +259,7 @@ def _zero(zero: Predictions, lexicon: Lexicon) -> Section:
     return Section("Zero-shot", blocks)
 
 
-def _efficiency(evidence: SeveralEvidence) -> Section:
+def _efficiency(evidence: SeveralEvidence, lexicon: Lexicon) -> Section:
     """Both arms of every share of labelled subjects, and their paired difference."""
     rows: list[list[Cell]] = []
     notes: list[Block] = []
@@ -276,7 +276,8 @@ def _efficiency(evidence: SeveralEvidence) -> Section:
                 for key in ("pretrained.macro_auroc", "scratch.macro_auroc", "difference")
             ]
             rows.append([f"{float(fraction):.1%}", f"{min(subjects)} to {max(subjects)}", draws, split, *cells])
-        lost = [item for item, column in zip(first.names, first.truth.T, strict=True) if not np.isfinite(column).any()]
+        there = np.isfinite(first.truth).any(axis=0)
+        lost = [words_of(item, lexicon) for item, kept in zip(first.names, there, strict=True) if not kept]
         if lost:
             notes.append(
                 f"Left out at {float(fraction):.1%}, for want of 5 subjects with or without in a draw: "
