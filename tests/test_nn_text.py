@@ -70,6 +70,15 @@ def test_the_tower_agrees_with_the_library_that_published_it(tower: Transformer)
     np.testing.assert_allclose(ours / np.linalg.norm(ours, axis=1, keepdims=True), published, atol=1e-5)
 
 
+def test_a_hidden_token_is_not_seen(tower: Transformer):
+    tokens = tower.tokens(["severe mitral stenosis"])
+    padded = torch.cat([tokens, torch.zeros_like(tokens)], dim=1)
+    hidden = tokens.clone()
+    hidden[0, 2] = 0
+    torch.testing.assert_close(tower(padded), tower(tokens), atol=1e-5, rtol=1e-4)
+    assert (tower(hidden) - tower(tokens)).abs().max() > 1e-3
+
+
 def test_rows_are_kept_by_text_and_belong_to_one_set_of_weights(tower: Transformer, tmp_path: Path, monkeypatch):
     cache = tmp_path / "text.npz"
     first = embedded(tower, ["a", "b", "a"], cache)

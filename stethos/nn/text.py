@@ -85,10 +85,9 @@ class Transformer(nn.Module):
         return _library().AutoTokenizer.from_pretrained(self.place, local_files_only=True)
 
     def tokens(self, texts: Sequence[str]) -> Tensor:
-        """Numbers of the tokens of each text, `(N, L)`, padded with the tokenizer's own."""
-        return self._tokenizer(list(texts), padding=True, truncation=True, max_length=LENGTH, return_tensors="pt")[
-            "input_ids"
-        ]
+        """Numbers of the tokens of each text, from 1, and 0 behind the last, `(N, L)`; a 0 between is not seen."""
+        told = self._tokenizer(list(texts), padding=True, truncation=True, max_length=LENGTH, return_tensors="pt")
+        return (told["input_ids"] + 1) * told["attention_mask"]
 
     def unknown(self, texts: Sequence[str]) -> float:
         """Share of the tokens that the tokenizer has no word for."""
@@ -97,8 +96,8 @@ class Transformer(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Mean of the last layer over the tokens that are there."""
-        there = (tokens != self._tokenizer.pad_token_id).long()  # (B, L)
-        last = self.model(input_ids=tokens, attention_mask=there).last_hidden_state  # (B, L, D)
+        there = (tokens > 0).long()  # (B, L)
+        last = self.model(input_ids=(tokens - 1).clamp(min=0), attention_mask=there).last_hidden_state  # (B, L, D)
         return (last * there[..., None]).sum(1) / there.sum(1, keepdim=True).clamp(min=1)
 
     @cached_property
