@@ -4,10 +4,7 @@ This file is also the program that torchrun starts: it pretrains the page's netw
 """
 
 import json
-import os
 import shutil
-import socket
-import subprocess
 import sys
 from dataclasses import replace
 from functools import partial
@@ -31,6 +28,7 @@ from stethos.systems import anyecg_echo, load
 from stethos.systems.anyecg_echo import AnyECGEcho, Batch, Recipe
 from stethos.train import dist
 from stethos.types import Cohort, Predictions, Run, Schedule
+from tests.processes import on_two_processes
 
 SMALL = replace(
     anyecg_echo.tiny(),
@@ -385,14 +383,7 @@ def learn(folder: Path) -> None:
 
 
 def test_two_processes_learn_what_one_learns(tmp_path: Path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    program = [*start, "--master-addr", "127.0.0.1", "--master-port", port, __file__, str(tmp_path / "two")]
-    loopback = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
-    ended = subprocess.run(program, env=loopback, capture_output=True, text=True, timeout=240, check=False)
-    assert ended.returncode == 0, ended.stderr
+    on_two_processes(__file__, tmp_path / "two")
     learn(tmp_path / "one")
     one, two = (Run(tmp_path / name) for name in ("one", "two"))
     states = [torch.load(run.private / "checkpoint-pretrain.pt", weights_only=True)["model"] for run in (one, two)]

@@ -4,9 +4,6 @@ This file is also the program that torchrun starts: it trains the page's network
 """
 
 import json
-import os
-import socket
-import subprocess
 import sys
 from dataclasses import replace
 from functools import partial
@@ -34,6 +31,7 @@ from stethos.train import dist
 from stethos.train.loop import fit
 from stethos.train.run import read_config
 from stethos.types import Estimate, Predictions, Run, Schedule
+from tests.processes import on_two_processes
 
 SMALL = Recipe(
     listen=Listening(seconds=1.0),
@@ -376,14 +374,7 @@ def learn(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def test_two_processes_learn_what_one_learns(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    program = [*start, "--master-addr", "127.0.0.1", "--master-port", port, __file__, str(tmp_path / "two")]
-    loopback = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
-    ended = subprocess.run(program, env=loopback, capture_output=True, text=True, timeout=240, check=False)
-    assert ended.returncode == 0, ended.stderr
+    on_two_processes(__file__, tmp_path / "two")
     one, two = learn(tmp_path / "one"), torch.load(tmp_path / "two" / "weights.pt", weights_only=True)
     first = detect.seeded(0, lambda: HighbandCl(SMALL)).double().state_dict()
     assert max((one[name] - first[name]).abs().max() for name in one) > 1e-3

@@ -5,10 +5,7 @@ This file is also the program that torchrun starts: it trains the whole page in 
 
 import json
 import math
-import os
 import shutil
-import socket
-import subprocess
 import sys
 from collections import Counter
 from dataclasses import fields, replace
@@ -35,6 +32,7 @@ from stethos.train import dist
 from stethos.train.loop import fit
 from stethos.train.run import read_config
 from stethos.types import Predictions, Run, Schedule, Signal
+from tests.processes import on_two_processes
 
 PLAN = Plan(("fan", "valve"), 2, 12, 8, seconds=1.0)
 FEW = Plan(("fan", "valve"), 1, 8, 4, seconds=1.0)
@@ -651,14 +649,7 @@ def learn(folder: Path) -> None:
 
 
 def test_two_processes_learn_what_one_learns(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    program = [*start, "--master-addr", "127.0.0.1", "--master-port", port, __file__, str(tmp_path / "two")]
-    loopback = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
-    ended = subprocess.run(program, env=loopback, capture_output=True, text=True, timeout=240, check=False)
-    assert ended.returncode == 0, ended.stderr
+    on_two_processes(__file__, tmp_path / "two")
     learn(tmp_path / "one")
     one, two = (Run(tmp_path / name) for name in ("one", "two"))
     weights = [torch.load(run.private / "checkpoint-seed-0.pt", weights_only=True)["model"] for run in (one, two)]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from stethos.metrics.calibration import decision_curve, reliability
-from stethos.metrics.compare import holm
+from stethos.metrics.compare import Difference, holm
 from stethos.metrics.ranking import roc_curve
 from stethos.report import card, picture
 from stethos.report.bands import benefit_band, roc_band
@@ -42,10 +42,22 @@ def summary(evidence: Evidence) -> str:
     """The result in one sentence, the comparison with every control in the next."""
     areas = "; ".join(f"{split} {spoken(evidence.numbers[f'{split}.auroc'])}" for split in evidence.splits)
     words = f"Area under the ROC curve: {areas}."
-    for control in evidence.controls:
-        found = {split: evidence.against.get(f"{control}.{split}") for split in evidence.splits}
+    return words + beaten_words(evidence.controls, evidence.against, evidence.splits)
+
+
+def beaten_words(controls: Iterable[str], against: Mapping[str, Difference], splits: Sequence[str]) -> str:
+    """One sentence a control: where the paired difference from it is above zero, and where it is not.
+
+    Args:
+        controls: Their names.
+        against: "control.split" → difference, model minus control.
+        splits: Tested parts.
+    """
+    words = ""
+    for control in controls:
+        found = {split: against.get(f"{control}.{split}") for split in splits}
         better = [split for split, item in found.items() if item and item.estimate.low > 0]
-        rest = [split for split in evidence.splits if split not in better]
+        rest = [split for split in splits if split not in better]
         words += f" Against {CONTROLS.get(control, control).split(' (')[0]} the paired difference is above zero "
         words += f"on {listed(better)}" if better else "nowhere"
         words += f", not on {listed(rest)}." if better and rest else "."

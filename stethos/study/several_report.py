@@ -147,14 +147,7 @@ def short_of(name: str, lexicon: Lexicon) -> str:
 def _summary(evidence: SeveralEvidence) -> str:
     areas = "; ".join(f"{split} {spoken(evidence.numbers[f'{split}.macro_auroc'])}" for split in evidence.splits)
     words = f"Mean area under the ROC curve over the labels: {areas}."
-    for name in evidence.controls:
-        held = {split: evidence.against.get(f"{name}.{split}") for split in evidence.splits}
-        better = [split for split, item in held.items() if item and item.estimate.low > 0]
-        rest = [split for split in evidence.splits if split not in better]
-        words += f" Against {sections.CONTROLS.get(name, name).split(' (')[0]} the paired difference is above zero "
-        words += f"on {sections.listed(better)}" if better else "nowhere"
-        words += f", not on {sections.listed(rest)}." if better and rest else "."
-    return words
+    return words + sections.beaten_words(evidence.controls, evidence.against, evidence.splits)
 
 
 def _tiles(evidence: SeveralEvidence, numbers: Mapping[str, Estimate]) -> list[Tile]:
