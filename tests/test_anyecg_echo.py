@@ -20,6 +20,8 @@ from stethos.data.cohort import open_cohort
 from stethos.data.write import write_cohort
 from stethos.errors import CohortError, RecipeError, RunError
 from stethos.io.wfdb import write_wfdb
+from stethos.nn.ecgfounder import published_name
+from stethos.nn.net1d import Net1d
 from stethos.study import controls, several_report, validate
 from stethos.study.paired import kinship, recall_at
 from stethos.study.partition import Partition
@@ -313,6 +315,20 @@ def test_labels_of_columns_with_prompts_of_ones_own(people: Cohort, tmp_path: Pa
     recipe = replace(SMALL, labels=("atrial_fibrillation == 1",), prompts=str(asked))
     model = load(anyecg_echo._pretrain(people, tmp_path / "run", recipe, 1).folder)
     assert model.score(torch.zeros(2, 1, 1250)).shape == (2, 1)
+
+
+def test_pretraining_starts_from_the_weights_of_an_ecgfounder_file(people: Cohort, tmp_path: Path):
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        net = Net1d(1, 3, (16, 16), (1, 1))
+    state = {published_name(name): tensor for name, tensor in net.state_dict().items()}
+    torch.save({"state_dict": state, "epoch": 3}, tmp_path / "founder.pth")
+    still = replace(SMALL.schedule, steps=1, lr=1e-9, validate_every=0)
+    recipe = replace(SMALL, start=str(tmp_path / "founder.pth"), prepare="ecgfounder-v1", schedule=still)
+    model = load(anyecg_echo._pretrain(people.take(np.arange(120)), tmp_path / "run", recipe, 1).folder).members[0]
+    for name, tensor in net.state_dict().items():
+        if not name.startswith("head"):
+            torch.testing.assert_close(model.net.state_dict()[name], tensor, atol=1e-6, rtol=0)
 
 
 def test_a_frozen_language_model_reads_every_text_once(people: Cohort, tmp_path: Path):

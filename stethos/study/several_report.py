@@ -252,33 +252,42 @@ def _zero(zero: Predictions, lexicon: Lexicon) -> Section:
     return Section("Zero-shot", blocks)
 
 
+ARMS = {
+    "pretrained.macro_auroc": "pretrained",
+    "scratch.macro_auroc": "from random weights",
+    "difference": "difference",
+}
+
+
 def _efficiency(evidence: SeveralEvidence, lexicon: Lexicon) -> Section:
     """Both arms of every share of labelled subjects, and their paired difference."""
     rows: list[list[Cell]] = []
+    drawn: list[tuple[str, Estimate | None, str]] = []
     notes: list[Block] = []
     for fraction, arms in evidence.shares.items():
-        name, first = f"labels_{100 * float(fraction):g}pct", next(iter(arms.values()))
-        draws = len(np.unique(first.seed))
-        subjects = [
-            len(np.unique(first.subject[(first.seed == seed) & (first.split == "train")]))
-            for seed in np.unique(first.seed)
-        ]
+        first, share = next(iter(arms.values())), f"{float(fraction):.1%}"
         for split in tested(first):
-            cells = [
-                evidence.numbers.get(f"{name}.{split}.{key}")
-                for key in ("pretrained.macro_auroc", "scratch.macro_auroc", "difference")
-            ]
-            rows.append([f"{float(fraction):.1%}", f"{min(subjects)} to {max(subjects)}", draws, split, *cells])
+            name = f"labels_{100 * float(fraction):g}pct.{split}"
+            cells = [evidence.numbers.get(f"{name}.{key}") for key in ARMS]
+            rows.append([share, *_labelled(first), split, *cells])
+            drawn.append((f"{share} of labels, {split}", None, ""))
+            drawn += [(words, item, "") for words, item in zip(ARMS.values(), cells[:2], strict=False) if item]
         there = np.isfinite(first.truth).any(axis=0)
         lost = [words_of(item, lexicon) for item, kept in zip(first.names, there, strict=True) if not kept]
         if lost:
-            notes.append(
-                f"Left out at {float(fraction):.1%}, for want of 5 subjects with or without in a draw: "
-                f"{', '.join(lost)}."
-            )
-    columns = ("labels", "subjects with labels", "draws", "part", "pretrained", "from random weights", "difference")
+            notes.append(f"Left out at {share}, for want of 5 subjects with or without in a draw: {', '.join(lost)}.")
+    columns = ("labels", "subjects with labels", "draws", "part", *ARMS.values())
     note = "Both arms see the same subjects and take the same steps; intervals draw tested subjects and draws."
-    return Section("Label efficiency", [Table(columns, rows, "Macro AUROC with few labels", note), *notes])
+    figure = picture.forest("Few labels", drawn, 0.5, "Macro AUROC", "Line: chance.")
+    return Section("Label efficiency", [figure, Table(columns, rows, "Macro AUROC with few labels", note), *notes])
+
+
+def _labelled(said: Predictions) -> tuple[str, int]:
+    """Fewest and most training subjects over the draws, and how many draws there are."""
+    seeds = np.unique(said.seed)
+    train = [said.subject[(said.seed == seed) & (said.split == "train")] for seed in seeds]
+    counts = [len(np.unique(part)) for part in train]
+    return f"{min(counts)} to {max(counts)}", len(seeds)
 
 
 def _operating(evidence: SeveralEvidence, lexicon: Lexicon) -> Section:
