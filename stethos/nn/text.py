@@ -182,6 +182,7 @@ def _library() -> Any:
         import transformers
     except ImportError:
         raise MissingExtraError('a language model needs the extra text: pip install "stethos[text]"') from None
+    transformers.utils.logging.disable_progress_bar()  # of loading a file; what takes time has a bar of ours
     return transformers
 
 
