@@ -253,7 +253,8 @@ def test_an_evaluation_elsewhere_is_added_and_refuses_the_same_people(run: Run, 
     write_cohort(hospital(60, seed=3, world=echo_world()), folder / "elsewhere")
     stethos("anyecg-echo", "evaluate", made, "--external", f"elsewhere={folder / 'elsewhere'}")
     assert "external-elsewhere.macro_auroc" in numbers(Run(made))
-    assert "150 were seen" not in refused(capsys, "anyecg-echo", "evaluate", made, "--external", f"again={clinic}")
+    said = refused(capsys, "anyecg-echo", "evaluate", made, "--external", f"again={clinic}")
+    assert "needs a new name and subjects that the run has not met" in said
 
 
 def test_waves_of_every_label_are_explained(run: Run, clinic: Path, folder: Path, capsys):
@@ -367,6 +368,24 @@ def test_a_label_without_prompts_is_refused_before_anything_is_trained(people: C
     with pytest.raises(RecipeError, match="needs prompts: give --prompts FILE"):
         anyecg_echo._pretrain(people, tmp_path / "run", recipe, 1)
     assert not (tmp_path / "run").exists()
+
+
+def test_prompts_are_not_tested_on_people_of_the_pretraining_under_another_name(before: Run, clinic: Path, capsys):
+    said = refused(capsys, "anyecg-echo", "zero-shot", before.folder, clinic, "--name", "elsewhere")
+    assert "subjects that the run has not met" in said
+
+
+def test_people_that_were_pretrained_on_are_not_tested(clinic: Path, before: Run, folder: Path, tmp_path: Path, capsys):
+    flags = ("--config", recipe_file(folder), "--start", before.folder, "--split-seed", 5, "--out", tmp_path / "x")
+    assert "were pretrained on" in refused(capsys, "anyecg-echo", "train", "--cohort", clinic, *flags)
+
+
+def test_a_pretraining_has_no_outputs_to_relate_and_a_part_must_be_there(before: Run, run: Run, clinic: Path, capsys):
+    assert "is a pretraining" in refused(capsys, "anyecg-echo", "relate", before.folder)
+    assert "is a pretraining" in refused(capsys, "anyecg-echo", "explain", before.folder, clinic)
+    assert "--split is one of internal, external" in refused(
+        capsys, "anyecg-echo", "relate", run.folder, "--split", "x"
+    )
 
 
 def test_another_cohort_needs_a_name(before: Run):

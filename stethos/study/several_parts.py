@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from stethos.errors import CohortError, QualityError, ScoreError
+from stethos.errors import CohortError, QualityError, RunError, ScoreError
 from stethos.io.files import write_atomic
 from stethos.signal.prepare import PREPARATIONS, prepare_windows
 from stethos.study import controls
@@ -27,7 +27,7 @@ from stethos.study.validate import Operate, known, sigmoid, threshold_of
 from stethos.text.overlap import Shared
 from stethos.train.run import read_config
 from stethos.train.weights import read_metadata, sha256
-from stethos.types import Predictions, Record, Run
+from stethos.types import Cohort, Predictions, Record, Run
 
 ZERO_SHOT = "zero-shot.npz"
 READING = "reading.json"
@@ -191,6 +191,30 @@ def add_external_several(run: Run, name: str, case: Case, networks: Mapping[str,
         rows = {EXTERNAL + name: np.arange(len(case.told.cohort))}
         new = [several_scored(case, rows, score, seed) for seed, score in members]
         joined([held.take(held.split != EXTERNAL + name), *new]).save(path)
+
+
+def refuse_pretrained_on(before: Run | None, parts: Mapping[str, Cohort]) -> None:
+    """Whoever a pretraining learned from, or chose by, must not be tested afterwards.
+
+    Args:
+        before: A run of `pretrain`, or another that it says nothing of; None for none.
+        parts: Named parts of a cohort; all but "train" and "valid" are tested.
+
+    Raises:
+        RunError: A tested part has subjects that the pretraining has met.
+    """
+    path = before.private / ZERO_SHOT if before else None
+    if path is None or not path.is_file():
+        return
+    held = Predictions.load(path)
+    met = held.subject[np.isin(held.split, ("train", "valid"))]
+    for name, part in parts.items():
+        shared = np.intersect1d(met, part.subjects.astype(str))
+        if name not in ("train", "valid") and len(shared):
+            raise RunError(
+                f"{len(shared)} subjects of the part {name} were pretrained on; take the parts (split_seed, sites, "
+                f"dates) that the pretraining had"
+            )
 
 
 def keep_zero_shot(run: Run, said: Predictions) -> None:

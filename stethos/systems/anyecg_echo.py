@@ -74,12 +74,14 @@ from stethos.study.several import (
 )
 from stethos.study.several_attribute import attribute_several, explain_labels
 from stethos.study.several_parts import (
+    ZERO_SHOT,
     add_external_several,
     judged_several,
     keep_zero_shot,
     languages_of,
     prepared_here,
     probes,
+    refuse_pretrained_on,
     refuse_unlearnable,
     shared_step,
     start_at_prevalence,
@@ -89,7 +91,7 @@ from stethos.study.several_parts import (
 )
 from stethos.study.several_report import publish_several, publish_zero_shot, relation_lines
 from stethos.study.start import starting_net
-from stethos.study.task import Score, fingerprint, named_folder
+from stethos.study.task import EXTERNAL, Score, fingerprint, named_folder, refuse_mixed
 from stethos.study.towers import TextTower, partly
 from stethos.study.validate import Operate, tested
 from stethos.synth import echo_world, hospital
@@ -395,6 +397,7 @@ def explain(
         refuse_simulated(made, record, allow_synthetic_model)
         told = explain_labels(scorer(model.score), _windows(recipe), record, _asking(recipe).names)
         return iter([{"file": str(cohort), **told}])
+    _diagnoser(run)
     attribute_several(made, open_cohort(cohort), scorer(model.score), _windows(recipe), records)
     _publish(made)
     return made
@@ -407,7 +410,10 @@ def relate(run: Path, *, split: str = "") -> Iterator[dict[str, Any]]:
         run: Folder of a finished `train`.
         split: Part, such as "internal" or "external"; the last tested one where empty.
     """
+    _diagnoser(run)
     said = Predictions.load(Run(Path(run)).predictions).mean_over_seeds()
+    if split and split not in tested(said):
+        raise RecipeError(f"--split is one of {', '.join(tested(said))}; got {split}")
     return relation_lines(relate_outputs(said, split or tested(said)[-1]))
 
 
@@ -425,6 +431,8 @@ def retrieve(run: Path, cohort: Path, *, query: str = "", top: int = 5, workers:
     recipe, model = recipe_of(made), cast(AnyECGEcho, load(made.folder).members[0])
     case = begin_case(tell(open_cohort(cohort), _asking(recipe)), made, _windows(recipe), workers)
     rows = _tested_rows(made, recipe, case)
+    if len(rows) < 2:
+        raise CohortError(f"retrieval needs two tested records with a report or more; {cohort} has {len(rows)}")
     z = record_scores(scorer(model.embed), case.prepared, rows)
     z = z / np.linalg.norm(z, axis=1, keepdims=True)
     if query:
@@ -636,6 +644,8 @@ def _pretrain(people: Cohort | Told, out: Path, recipe: Recipe, workers: int) ->
     model.absent.copy_(_directions(model, recipe, [item.absent for item in sides.values()]))
     write_flow(case.run, [*case.told.flow, *flow, shared_step(case, rows["train"], shared)], case.prepared.refused)
     write_reading(case.run, case.told, recipe.text, _tower(recipe).unknown(case.told.text))
+    model.eval()
+    keep_zero_shot(case.run, several_scored(case, case.rows(parts), scorer(model.score), recipe.schedule.seed))
     save_weights(Ensemble([model]), case.run.weights)
     return case.run
 
@@ -682,15 +692,13 @@ def _tested_rows(run: Run, recipe: Recipe, case: Case) -> np.ndarray:
 def _zero_shot(run: Run, people: Cohort | Told, name: str, workers: int) -> Run:
     recipe, model = recipe_of(run), load(run.folder)
     told = told_of(people, _asking(recipe))
-    case = begin_case(told, run, _windows(recipe), workers)
     if name:
-        rows = {f"external-{name}": np.arange(len(case.told.cohort))}
-    elif read_config(run)["prepare"]["cohort"] != fingerprint(case.told.cohort):
+        refuse_mixed(Predictions.load(run.private / ZERO_SHOT), name, told.cohort)
+        case = begin_case(told, run, _windows(recipe), workers)
+        rows = {EXTERNAL + name: np.arange(len(told.cohort))}
+        keep_zero_shot(run, several_scored(case, rows, scorer(model.score), recipe.schedule.seed))
+    elif read_config(run)["prepare"]["cohort"] != fingerprint(told.cohort):
         raise RunError(f"{run.folder} was pretrained on another cohort; give this one a --name to test on all of it")
-    else:
-        rows = case.rows(partition(case.told.cohort, recipe.parts)[0])
-    said = several_scored(case, rows, scorer(model.score), recipe.schedule.seed)
-    keep_zero_shot(run, said)
     publish_zero_shot(run, _lexicon(recipe))
     return run
 
@@ -699,6 +707,7 @@ def _train(people: Cohort | Told, out: Path, recipe: Recipe, workers: int) -> Ru
     case = _begin(people, out, recipe, workers, "train")
     parts, flow = partition(case.told.cohort, recipe.parts)
     rows = case.rows(parts)
+    refuse_pretrained_on(_before(recipe), parts)
     refuse_unlearnable(case, rows["train"])
     members = {seed: _fitted(case, recipe, rows, seed, f"seed-{seed}") for seed in _seeds(recipe)}
     rivals = {"untrained": _untrained(case, recipe, rows)}
