@@ -13,15 +13,14 @@ Reference:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 
 from stethos.errors import ChannelError
 from stethos.synth import noise
+from stethos.synth.rhythm import Beats, beats, breathing, hospital_beats, stream
 from stethos.synth.world import World
 from stethos.types import Signal
 
@@ -57,54 +56,29 @@ def ecg(
     if unknown:
         raise ChannelError(f"an ECG has the leads {', '.join(LEADS)}; got {', '.join(unknown)}")
     rate = float(rate or world.at_site("rate", visit["site"]))
-    key = int.from_bytes(blake2b(str(visit["id"]).encode(), digest_size=8).digest(), "little")
-    beats = _beats(visit, np.random.default_rng([seed, key, 0]), world, seconds)
-    waves = _paint(_shapes(visit, beats, world), beats, rate, round(seconds * rate))  # (6, T)
-    waves[0] += _fibrillation(visit, np.random.default_rng([seed, key, 1]), world, rate, waves.shape[1])
+    beat, breath = _course(visit, seed, world, np.arange(round(seconds * rate)) / rate, seconds)
+    waves = _paint(_shapes(visit, beat, world), beat, rate, len(breath))  # (6, T)
+    waves[0] += _fibrillation(visit, stream(visit, seed, 1), world, rate, waves.shape[1])
     needed = _electrodes(leads)
     values = _factors(world)[needed] @ waves  # (E, T)
-    breath = beats.breath + 2 * np.pi * visit["respiratory_rate"] / 60 * np.arange(values.shape[1]) / rate
     for row, electrode in enumerate(needed):
-        rng = np.random.default_rng([seed, key, 2, electrode])
-        values[row] += noise.recorded(breath, visit["site"], rate, world, rng)
+        values[row] += noise.recorded(breath, visit["site"], rate, world, stream(visit, seed, 2, electrode))
     values = _from_electrodes(values, needed, leads, reverse=bool(visit["reversed_leads"]))
     return Signal(noise.digitised(values, visit["site"], rate, world), rate, leads, "mV")
 
 
-@dataclass(frozen=True)
-class _Beats:
-    """R peaks in seconds and, for each, the RR before it, whether it is ectopic, its size; the phase of breath."""
-
-    peak: np.ndarray
-    before: np.ndarray
-    ectopic: np.ndarray
-    size: np.ndarray
-    breath: float
-
-
-def _beats(visit: Mapping[str, Any], rng: np.random.Generator, world: World, seconds: float) -> _Beats:
-    mean = 60 / visit["heart_rate"]
-    count = int(seconds / mean * 1.7) + 6
-    number = np.arange(count)
-    breath = 2 * np.pi * rng.random()
-    turn = breath + 2 * np.pi * visit["respiratory_rate"] / 60 * mean * number
-    swing, fall = world["beat.sinus_arrhythmia"]
-    swing = 0.0 if visit["paced"] else swing * np.exp(-(visit["age"] - 20) / fall)
-    irregular = rng.standard_normal(count)
-    if visit["rhythm"] == "AF":
-        interval = mean * np.maximum(1 + world["beat.fibrillation_irregularity"] * irregular, 0.5)
-    else:
-        interval = mean * (1 + swing * np.sin(turn) + world["beat.jitter"] * (not visit["paced"]) * irregular)
-    ectopic = rng.random(count) < visit["ectopic_share"]
-    ectopic[1:] &= ~ectopic[:-1]
-    pause = np.roll(ectopic, 1)
-    early, late = world["rhythm.ectopic_interval"]
-    interval = interval * np.where(ectopic, early, 1.0) * np.where(pause, late, 1.0)
-    peak = np.cumsum(interval) - interval[0] - mean * (0.4 + rng.random())
-    return _Beats(peak, interval, ectopic, 1 + 0.03 * np.sin(turn) + 0.01 * rng.standard_normal(count), breath)
+def _course(
+    visit: Mapping[str, Any], seed: int, world: World, time: np.ndarray, seconds: float
+) -> tuple[Beats, np.ndarray]:
+    """The beats, and the phase of breathing at the given times; where a pulse is recorded too, both are its own."""
+    if world.pulse:
+        breath = breathing(visit, seed, world, seconds)
+        return beats(visit, seed, world, seconds, breath), breath.phase(time)
+    beat = hospital_beats(visit, stream(visit, seed, 0), world, seconds)
+    return beat, beat.breath + 2 * np.pi * visit["respiratory_rate"] / 60 * time
 
 
-def _shapes(visit: Mapping[str, Any], beats: _Beats, world: World) -> list[tuple[int, np.ndarray]]:
+def _shapes(visit: Mapping[str, Any], beats: Beats, world: World) -> list[tuple[int, np.ndarray]]:
     """Each Gaussian as (axis, rows): axis 0 to 4 for P, Q, R, S, T; rows hold centre, σ₋, σ₊ (s), amplitude (mV)."""
     rest, widening = visit["qrs_rest_ms"] / 1e3, (visit["qrs_ms"] - visit["qrs_rest_ms"]) / 1e3
     onset = -0.42 * rest
@@ -153,7 +127,7 @@ def _p_wave(visit: Mapping[str, Any], onset: float, world: World) -> list[tuple[
     ]
 
 
-def _st_and_t(visit: Mapping[str, Any], onset: float, beats: _Beats, world: World) -> list[tuple[int, np.ndarray]]:
+def _st_and_t(visit: Mapping[str, Any], onset: float, beats: Beats, world: World) -> list[tuple[int, np.ndarray]]:
     """ST level and T. The QT follows a running mean of RR; the more potassium, the more symmetric T."""
     steady = 0.7 * 60 / visit["heart_rate"] + 0.3 * np.clip(beats.before, 0.35, 1.6)
     qt = visit["qt_corrected_ms"] / 1e3 * np.cbrt(steady)
@@ -170,7 +144,7 @@ def _st_and_t(visit: Mapping[str, Any], onset: float, beats: _Beats, world: Worl
 
 
 def _with_ectopic(
-    table: list[tuple[int, np.ndarray]], beats: _Beats, visit: Mapping[str, Any]
+    table: list[tuple[int, np.ndarray]], beats: Beats, visit: Mapping[str, Any]
 ) -> list[tuple[int, np.ndarray]]:
     """Ventricular ectopic beats: no P, a broad R, T the other way."""
     early = beats.ectopic
@@ -186,14 +160,14 @@ def _with_ectopic(
     return table
 
 
-def _spike(visit: Mapping[str, Any], onset: float, beats: _Beats) -> list[tuple[int, np.ndarray]]:
+def _spike(visit: Mapping[str, Any], onset: float, beats: Beats) -> list[tuple[int, np.ndarray]]:
     """The pacemaker's impulse."""
     if not visit["paced"]:
         return []
     return [(2, np.tile((onset - 0.004, 0.0012, 0.0012, 0.6), (len(beats.peak), 1)))]
 
 
-def _paint(shapes: list[tuple[int, np.ndarray]], beats: _Beats, rate: float, count: int) -> np.ndarray:
+def _paint(shapes: list[tuple[int, np.ndarray]], beats: Beats, rate: float, count: int) -> np.ndarray:
     """Sum of all Gaussians, by axis, `(5, T)`; each is drawn within 4.5 σ of its centre only."""
     canvas = np.zeros((5, count))
     for axis, rows in shapes:

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from stethos.synth.circulation import SHOWS, VESSELS, circulation, shape, vessels
 from stethos.synth.echo import laboratory
 from stethos.synth.heart import observables
 from stethos.synth.imprint import imprint
@@ -37,12 +38,15 @@ def visits(patients: int, seed: int, world: World | None = None) -> Columns:
         the blood at the time of the ECG), "potassium_laboratory" (as reported; NaN where lost),
         "potassium_minutes" (sample after ECG), "heart_rate" (1/min), and the waves: "p_amplitude",
         "r_amplitude", "t_amplitude", … (mV), "pr_ms", "qrs_ms", "qt_ms", "t_width_ms". With an echo laboratory
-        also "p_width_ms", and the columns "heart_…", "seen_…" and "told_…" of `structure` and `echo`.
+        also "p_width_ms", and the columns "heart_…", "seen_…" and "told_…" of `structure` and `echo`. With a pulse
+        also the columns of `circulation` and `shape`, and "measured_…" of those whom the table tells of.
     """
     world = world or hospital_world()
     people = _people(patients, Draws(seed), world)
     if world.structure:
         people |= _examined(people, seed, world)
+    if world.pulse:
+        people |= vessels(people, Draws(seed, "circulation"), world)
     calendar = _calendar(patients, Draws(seed), world)
     rows = {name: column[calendar["patient"]] for name, column in people.items()} | calendar
     rows["age"] = rows["age"] + rows.pop("years_on")
@@ -55,7 +59,50 @@ def visits(patients: int, seed: int, world: World | None = None) -> Columns:
     if world.structure:
         rows |= imprint(rows, Draws(seed, "heart"), world)
         rows |= laboratory(rows, Draws(seed, "laboratory"), world)
+    if world.pulse:
+        rows |= _pulse(rows, patients, seed, world)
     return rows
+
+
+def strangers(patients: int, seed: int, who: str, world: World) -> Columns:
+    """Other people, all of one site, in the places of the patients: as many visits, at the same times.
+
+    Args:
+        patients: As of `visits`.
+        seed: As of `visits`.
+        who: Name of their random streams.
+        world: One with a pulse.
+    """
+    draws = Draws(seed, who)
+    people = _people(patients, draws, _of_one_site(world))
+    people |= vessels(people, Draws(seed, f"{who}, circulation"), world)
+    calendar = _calendar(patients, Draws(seed), world)
+    rows = {name: column[calendar["patient"]] for name, column in people.items()} | calendar
+    rows["age"] = rows["age"] + rows.pop("years_on")
+    spread = world["potassium.between_persons"] + world["potassium.within_person"]
+    rows["potassium"] = world["potassium.healthy"] + spread * draws.normal("potassium", len(rows["age"]))
+    rows |= _laboratory(rows, draws, world)
+    rows |= observables(rows, draws, world)
+    return rows | circulation(rows, Draws(seed, f"{who}, circulation"), world)
+
+
+def _pulse(rows: Columns, patients: int, seed: int, world: World) -> Columns:
+    """The circulation, who was measured, and the form of the pulse with what of them shows in it."""
+    found = circulation(rows, Draws(seed, "circulation"), world)
+    found["respiratory_rate"] = found["charted_respiratory_rate"]
+    for part, names in _MEASURED.items():
+        owner = found if world.linked else strangers(patients, seed, f"another's {part}", world)
+        found |= {f"measured_{name}": owner[name] for name in names}
+    for effect in () if world.linked else sorted(world.in_pulse):
+        found |= {name: found[f"measured_{name}"] for name in SHOWS[effect]}
+    count = len(rows["age"])
+    for name, spread in zip(("systolic", "diastolic"), world["pressure.cuff"], strict=True):
+        error = spread * Draws(seed, "cuff").normal(name, count)
+        found[f"{name}_cuff"] = np.round(found[f"measured_{name}"] + error)
+    return found | shape({**rows, **found}, Draws(seed, "pulse"), world)
+
+
+_MEASURED = {"rhythm": SHOWS["rhythm"], "breath": SHOWS["breath"], "vessels": VESSELS}
 
 
 def _examined(people: Columns, seed: int, world: World) -> Columns:

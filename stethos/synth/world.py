@@ -15,6 +15,7 @@ import numpy as np
 from stethos.errors import RecipeError
 
 WAVES = ("T", "QRS", "P")
+PULSE = ("rhythm", "breath", "stiffness", "pressure")
 
 
 @cache
@@ -42,6 +43,11 @@ class World:
         structure: Whether hearts have valves, chambers and vessels, and a laboratory that reports on them. Where
             the world is not linked it looks at the heart of somebody else.
         shows_in: Waves in which that structure shows: any of "T", "QRS", "P".
+        pulse: Whether a pulse is recorded, with a circulation behind it and notes about it. Where the world is
+            not linked, rhythm, breathing and pressure in the table are those of other people.
+        in_pulse: What of those who were measured shows in the pulse: any of "rhythm", "breath", "stiffness" and
+            "pressure". Where the world is linked all of it does, since they are the patients themselves.
+        own_records: Whether the coded events and notes are about the patient, or about somebody else.
     """
 
     name: str
@@ -51,6 +57,9 @@ class World:
     noise: float = 1.0
     structure: bool = False
     shows_in: frozenset[str] = frozenset()
+    pulse: bool = False
+    in_pulse: frozenset[str] = frozenset()
+    own_records: bool = True
 
     def __getitem__(self, key: str) -> Any:
         return self.constants[key]
@@ -89,7 +98,7 @@ def knock_out_echo_world(*waves: str) -> World:
     Raises:
         RecipeError: A name is none of these.
     """
-    _refuse_strange(waves, "null_echo_world()")
+    _refuse_strange(waves, WAVES, "null_echo_world()")
     return _with_laboratory("echo, only " + " ".join(sorted(waves)), waves)
 
 
@@ -107,15 +116,65 @@ def knock_out_world(*waves: str) -> World:
     Raises:
         RecipeError: A name is none of these.
     """
-    _refuse_strange(waves, "null_world()")
+    _refuse_strange(waves, WAVES, "null_world()")
     return World("only " + " ".join(sorted(waves)), constants(), frozenset(waves), linked=False)
 
 
-def _refuse_strange(waves: tuple[str, ...], null: str) -> None:
-    unknown = sorted(set(waves) - set(WAVES))
-    if unknown or not waves:
+def ppg_world() -> World:
+    """The hospital with a pulse: pressure, rhythm and breathing show in it, and in the patients' records."""
+    return replace(_with_pulse("ppg", PULSE), acts_on=hospital_world().acts_on, linked=True)
+
+
+def null_ppg_world() -> World:
+    """Pressure, rhythm and breathing of other people: nothing in the pulse or in the records tells them."""
+    return _with_pulse("null ppg", ())
+
+
+def knock_out_ppg_world(*effects: str) -> World:
+    """The null world of the pulse, but the named things of those who were measured show in it.
+
+    Args:
+        effects: "rhythm" (fibrillation, heart rate, ectopic beats), "breath" (rate, and how it shows), "stiffness"
+            (of arteries), "pressure" (on velocity and resistance). Rhythm, breathing and pressure are measured in
+            three different people, so that one effect tells nothing of the others.
+
+    Raises:
+        RecipeError: A name is none of these.
+    """
+    _refuse_strange(effects, PULSE, "null_ppg_world()")
+    return _with_pulse("ppg, only " + " ".join(sorted(effects)), effects)
+
+
+def strangers_records_world() -> World:
+    """The world of the pulse, but coded events and notes are about other people: records are worth nothing."""
+    return replace(ppg_world(), name="ppg, strangers' records", own_records=False)
+
+
+def lasting(world: World, seconds: float) -> World:
+    """The same world with recordings of another length; labels are means over it.
+
+    Args:
+        world: One with a pulse.
+        seconds: Length of every recording.
+
+    Raises:
+        RecipeError: The world records no pulse, or the length is below 10 s.
+    """
+    if not world.pulse or not seconds >= 10:
+        raise RecipeError(f"needs a world with a pulse and at least 10 s; got {world.name} and {seconds:g} s")
+    return replace(world, constants={**world.constants, "recording.seconds": float(seconds)})
+
+
+def _with_pulse(name: str, in_pulse: tuple[str, ...]) -> World:
+    both = {**constants(), **constants("ppg")}
+    return World(name, both, frozenset(), linked=False, pulse=True, in_pulse=frozenset(in_pulse))
+
+
+def _refuse_strange(named: tuple[str, ...], known: tuple[str, ...], null: str) -> None:
+    unknown = sorted(set(named) - set(known))
+    if unknown or not named:
         raise RecipeError(
-            f"an effect can show in {', '.join(WAVES)}; got {', '.join(unknown) or 'nothing'}; "
+            f"an effect can show in {', '.join(known)}; got {', '.join(unknown) or 'nothing'}; "
             f"for a world without any effect use {null}"
         )
 
