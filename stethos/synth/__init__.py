@@ -1,6 +1,6 @@
 """Worlds with known truth: a seed becomes records.
 
-    World + seed → visits (latent) → ecg, chart, echo report → Cohort
+    World + seed → visits (latent) → ecg, pulse, chart, echo report → Cohort
     World + seed + Plan → latents → machine sounds → Cohort
 
 Nothing here reads a label back out of a waveform, and every number is synthetic.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -17,9 +18,11 @@ from stethos.errors import RecipeError
 from stethos.synth.ecg import ecg
 from stethos.synth.echo import truths
 from stethos.synth.faults import plant
+from stethos.synth.labels import labels, readings
 from stethos.synth.machine import factory
 from stethos.synth.patient import visits
 from stethos.synth.plan import Plan, factory_world, latents, null_factory_world, only_faults_world
+from stethos.synth.ppg import accelerometer, ppg
 from stethos.synth.report import reports
 from stethos.synth.structure import MEASUREMENTS
 from stethos.synth.world import (
@@ -37,11 +40,12 @@ from stethos.synth.world import (
     quiet,
     strangers_records_world,
 )
-from stethos.types import Cohort, Record
+from stethos.types import Cohort, Record, Signal
 
 __all__ = [
     "Plan",
     "World",
+    "accelerometer",
     "ecg",
     "echo_truth",
     "echo_world",
@@ -60,6 +64,8 @@ __all__ = [
     "null_world",
     "only_faults_world",
     "plant",
+    "ppg",
+    "ppg_truth",
     "ppg_world",
     "quiet",
     "strangers_records_world",
@@ -92,13 +98,19 @@ def hospital(patients: int, seed: int = 0, world: World | None = None) -> Cohort
         drugs (0 or 1); NaN where not measured. A record holds lead I at the site's rate, in mV. A world with an
         echo laboratory adds "report" (None where no echocardiogram was done; also the record's text) and what was
         measured: "ivs", "lvpw", "lvedd", "la_diameter", "rv_diameter", "aorta_diameter",
-        "pulmonary_artery_diameter" (mm), "pasp" (mmHg), "mitral_area" (cm²), "aortic_velocity" (m/s).
+        "pulmonary_artery_diameter" (mm), "pasp" (mmHg), "mitral_area" (cm²), "aortic_velocity" (m/s). In a world
+        with a pulse a record holds "PLETH" in the device's unit in place of the ECG, and at a site that wears it
+        at the wrist "ACC_X", "ACC_Y", "ACC_Z" in g; the table adds "af" (1 where the recording is in atrial
+        fibrillation), "hr" and "resp_rate" (1/min, means over the recording), "sbp" and "dbp" (mmHg, the cuff's),
+        "peripheral_disease", "stroke" and "calcium_antagonist".
     """
     world = world or hospital_world()
     latent = visits(patients, seed, world)
     table = _table(latent)
     if world.structure:
         table |= {name: latent[f"told_{name}"] for name in MEASUREMENTS} | {"report": reports(latent, seed, world)}
+    if world.pulse:
+        table |= {name: latent[name] for name in _WITH_A_PULSE} | labels(latent, seed, world)
     return Cohort(table, partial(_open, table, latent, seed, world), "synthetic", "simulated; free to use")
 
 
@@ -132,6 +144,30 @@ def echo_truth(patients: int, seed: int, world: World) -> dict[str, np.ndarray]:
     return {"id": latent["id"]} | truths(latent, world)
 
 
+def ppg_truth(patients: int, seed: int, world: World) -> dict[str, np.ndarray]:
+    """What an ideal reader would measure in the pulses, in the order of the rows of `hospital`.
+
+    Args:
+        patients: As of `hospital`.
+        seed: As of `hospital`.
+        world: One with a pulse.
+
+    Returns:
+        "id", and the columns of `readings`: the form of the pulse, its rate and irregularity, the depths of
+        breathing, the recording's own "hr" and "resp_rate", stiffness, and the pressures without the cuff's error.
+
+    Raises:
+        RecipeError: The world has no pulse.
+    """
+    if not world.pulse:
+        raise RecipeError(f"needs a world with a pulse, such as ppg_world(); got {world.name}")
+    latent = visits(patients, seed, world)
+    return {"id": latent["id"]} | readings(latent, seed, world)
+
+
+_WITH_A_PULSE = ("peripheral_disease", "stroke", "calcium_antagonist")
+
+
 def _table(latent: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """What a hospital knows of its visits."""
     known = {name: latent[name] for name in ("id", "subject", "when", "site", *_AS_THEY_ARE)}
@@ -155,17 +191,26 @@ def _open(
         for name, column in table.items()
         if name not in ("id", "subject", "when", "site", "report")
     }
-    signal = ecg({name: column[row] for name, column in latent.items()}, seed, world)
+    visit = {name: column[row] for name, column in latent.items()}
     return Record(
         subject=str(table["subject"][row]),
         id=str(table["id"][row]),
-        signals=(signal,),
+        signals=_signals(visit, seed, world),
         when=table["when"][row].astype("datetime64[s]").item(),
         site=str(table["site"][row]),
         text=table["report"][row] if "report" in table else None,
         facts=facts,
         origin="synthetic",
     )
+
+
+def _signals(visit: Mapping[str, Any], seed: int, world: World) -> tuple[Signal, ...]:
+    """What was recorded at a visit."""
+    if not world.pulse:
+        return (ecg(visit, seed, world),)
+    if not world.at_site("pulse_wrist", visit["site"]):
+        return (ppg(visit, seed, world),)
+    return ppg(visit, seed, world), accelerometer(visit, seed, world)
 
 
 def _unknown(value: object) -> bool:
