@@ -203,7 +203,12 @@ def audit(folder: Path) -> Any:
 
 
 def hospital(
-    *, out: Path, patients: int = 2000, seed: int = 0, echo: Annotated[bool, Parameter(negative="")] = False
+    *,
+    out: Path,
+    patients: int = 2000,
+    seed: int = 0,
+    echo: Annotated[bool, Parameter(negative="")] = False,
+    ppg: Annotated[bool, Parameter(negative="")] = False,
 ) -> str:
     """Write a simulated hospital: recordings (WFDB), records (MEDS) and a cohort.csv.
 
@@ -212,11 +217,15 @@ def hospital(
         patients: How many.
         seed: Of everything that is drawn.
         echo: With an echo laboratory: reports, and measurements of chambers, valves and vessels.
+        ppg: With the pulse at finger or wrist in place of the ECG, pressure and breathing, and notes in the record.
     """
     from stethos.data.write import write_hospital
-    from stethos.synth.world import echo_world, hospital_world
+    from stethos.errors import RecipeError
+    from stethos.synth.world import echo_world, hospital_world, ppg_world
 
-    write_hospital(out, patients, seed, echo_world() if echo else hospital_world())
+    if echo and ppg:
+        raise RecipeError("a simulated hospital has an echo laboratory or a pulse; give --echo or --ppg, not both")
+    write_hospital(out, patients, seed, echo_world() if echo else ppg_world() if ppg else hospital_world())
     return f"{out}: {patients} simulated patients"
 
 

@@ -7,6 +7,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -20,6 +21,7 @@ from stethos.io.wfdb import write_wfdb
 from stethos.synth import hospital
 from stethos.synth.chart import events
 from stethos.synth.patient import visits
+from stethos.synth.record import descriptions
 from stethos.synth.world import World, hospital_world
 from stethos.types import Cohort, Record
 
@@ -114,14 +116,21 @@ def write_hospital(
     about = {"patients": patients, "seed": seed, "world": world.name, "constants": digest(world)}
     claim(folder / "hospital.json", about)
     if not (folder / "meds" / "metadata" / "dataset.json").exists():
-        write_meds(folder / "meds", events(visits(patients, seed, world), seed), name="simulated hospital")
+        write_meds(folder / "meds", events(visits(patients, seed, world), seed, world), **_named(world))
     return write_cohort(hospital(patients, seed, world), folder, progress)
+
+
+def _named(world: World) -> dict[str, Any]:
+    """The data set's name, and what the codes of a record in fragments mean."""
+    named: dict[str, Any] = {"name": "simulated hospital"}
+    return named | ({"descriptions": descriptions()} if world.pulse else {})
 
 
 def digest(world: World) -> str:
     """What tells two worlds apart: a hash of their constants and effects."""
     parts = [dict(world.constants), sorted(world.acts_on), world.linked, world.noise]
     parts += [sorted(world.shows_in)] if world.structure else []
+    parts += [sorted(world.in_pulse), world.own_records] if world.pulse else []
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 

@@ -1,6 +1,7 @@
 """The patient record of the simulated clinic, as coded events in the MEDS layout.
 
-Codes: LOINC for laboratory and vital signs, ICD-10 for diagnoses, ATC for drugs.
+Codes: LOINC for laboratory and vital signs, ICD-10 for diagnoses, ATC for drugs. Where a pulse is recorded the record
+is kept as `record` says: in fragments, with notes, and with all vital signs.
 
 Reference:
     Medical Event Data Standard, schema 0.4: subject_id, time, code, numeric_value, text_value.
@@ -13,7 +14,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stethos.synth.world import Draws, constants
+from stethos.errors import RecipeError
+from stethos.synth.patient import strangers
+from stethos.synth.record import Event, written
+from stethos.synth.world import Draws, World, constants
 
 if TYPE_CHECKING:
     import polars
@@ -24,6 +28,9 @@ SODIUM = "LAB//LOINC//2951-2//mmol/L"
 HAEMOGLOBIN = "LAB//LOINC//718-7//g/dL"
 HEART_RATE = "VITAL//LOINC//8867-4//bpm"
 RESPIRATORY_RATE = "VITAL//LOINC//9279-1//bpm"
+SYSTOLIC = "VITAL//LOINC//8480-6//mmHg"
+DIASTOLIC = "VITAL//LOINC//8462-4//mmHg"
+SATURATION = "VITAL//LOINC//59408-5//%"
 DRUGS = {
     "raas_inhibitor": "MEDICATION//ATC//C09AA05",
     "mra": "MEDICATION//ATC//C03DA01",
@@ -34,20 +41,25 @@ DRUGS = {
 Columns = Mapping[str, np.ndarray]
 
 
-def events(visits: Columns, seed: int) -> polars.DataFrame:
+def events(visits: Columns, seed: int, world: World | None = None) -> polars.DataFrame:
     """Everything that was coded of these visits, by subject and time.
 
     Args:
         visits: Columns as `visits` returns them.
         seed: Of what the visits leave open: when a disease was first coded, sodium, haemoglobin.
+        world: Where the visits are of a world with a pulse, that world; others need none.
 
     Returns:
         Columns subject_id (int64), time (µs; null for the sex), code, numeric_value (float32), text_value.
+
+    Raises:
+        RecipeError: The visits have a pulse, and the world was not given.
     """
     import polars
 
-    parts = [_person(visits), _diagnoses(visits, Draws(seed, "chart")), _laboratory(visits, Draws(seed, "chart"))]
-    parts += [_vitals(visits), _drugs(visits)]
+    if "perfusion" in visits and (world is None or not world.pulse):
+        raise RecipeError("events of visits with a pulse need their world: events(visits, seed, ppg_world())")
+    parts = _of_the_hospital(visits, seed) if world is None or not world.pulse else _of_the_pulse(visits, seed, world)
     subject, time, code, number, text = (
         np.concatenate(column) for column in zip(*(_flat(part) for part in parts), strict=True)
     )
@@ -64,10 +76,25 @@ def events(visits: Columns, seed: int) -> polars.DataFrame:
     return frame.sort("subject_id", "time", "code", nulls_last=False, maintain_order=True)
 
 
-_Event = tuple[np.ndarray, np.ndarray, np.ndarray | str, np.ndarray | float, np.ndarray | None]
+def _of_the_hospital(visits: Columns, seed: int) -> list[list[Event]]:
+    draws = Draws(seed, "chart")
+    return [_person(visits), _diagnoses(visits, draws), _laboratory(visits, draws), _vitals(visits), _drugs(visits)]
 
 
-def _flat(part: list[_Event]) -> list[np.ndarray]:
+def _of_the_pulse(visits: Columns, seed: int, world: World) -> list[list[Event]]:
+    """In fragments and with notes; about somebody else where the world says so."""
+    if not world.own_records:
+        visits = strangers(int(visits["patient"].max()) + 1, seed, "another's record", world)
+    draws = Draws(seed, "chart")
+    return [
+        _person(visits),
+        _laboratory(visits, draws),
+        _all_vitals(visits, draws, world),
+        *written(visits, seed, world),
+    ]
+
+
+def _flat(part: list[Event]) -> list[np.ndarray]:
     """Kinds of events as five long columns."""
     columns: list[list[np.ndarray]] = [[], [], [], [], []]
     for subject, time, code, number, text in part:
@@ -80,7 +107,7 @@ def _flat(part: list[_Event]) -> list[np.ndarray]:
     return [np.concatenate(column) for column in columns]
 
 
-def _person(visits: Columns) -> list[_Event]:
+def _person(visits: Columns) -> list[Event]:
     """Sex, and birth to the day."""
     first = _first_visits(visits)
     subject = visits["subject"][first]
@@ -90,11 +117,11 @@ def _person(visits: Columns) -> list[_Event]:
     return [(subject, never, sex, np.nan, None), (subject, birth, "MEDS_BIRTH", np.nan, None)]
 
 
-def _diagnoses(visits: Columns, draws: Draws) -> list[_Event]:
+def _diagnoses(visits: Columns, draws: Draws) -> list[Event]:
     """Each disease once, some time before the first visit."""
     first = _first_visits(visits)
     known_for = constants()["chart.known_for"] * 86400
-    found: list[_Event] = []
+    found: list[Event] = []
     for name, code in _icd({column: visits[column][first] for column in _CODED}):
         has = code != ""
         past = 86400 + known_for * np.minimum(draws.exponential(f"known {name}", len(first)), 4)  # at most 16 years
@@ -131,7 +158,7 @@ def _icd(person: Columns) -> list[tuple[str, np.ndarray]]:
     ]
 
 
-def _laboratory(visits: Columns, draws: Draws) -> list[_Event]:
+def _laboratory(visits: Columns, draws: Draws) -> list[Event]:
     """One blood sample a visit; where potassium was lost the others are there."""
     world, count = constants(), len(visits["id"])
     time = visits["when"] + _seconds(visits["potassium_minutes"] * 60)
@@ -160,7 +187,7 @@ def _creatinine(visits: Columns) -> np.ndarray:
     return 88.42 * scale * np.where(relative < 1, relative ** (-1 / 1.2), relative ** (1 / power))
 
 
-def _vitals(visits: Columns) -> list[_Event]:
+def _vitals(visits: Columns) -> list[Event]:
     """What a nurse charted at the time of the ECG."""
     return [
         (visits["subject"], visits["when"], HEART_RATE, visits["charted_heart_rate"], None),
@@ -168,7 +195,31 @@ def _vitals(visits: Columns) -> list[_Event]:
     ]
 
 
-def _drugs(visits: Columns) -> list[_Event]:
+def _all_vitals(visits: Columns, draws: Draws, world: World) -> list[Event]:
+    """Vital signs some minutes before each recording, and again after it."""
+    count, (least, most, spread, of_saturation) = len(visits["id"]), world["record.again"]
+    found: list[Event] = []
+    for when, way in (("before", -1), ("after", 1)):
+        minutes = least + (most - least) * draws.uniform(f"vitals {when}", count) ** 2
+        time = visits["when"] + _seconds(way * 60 * minutes)
+        for name, code in _CHARTED.items():
+            size = of_saturation if code == SATURATION else spread
+            changed = size * draws.normal(f"{name} again", count) * (when == "after")
+            top = 100 if code == SATURATION else np.inf
+            found.append((visits["subject"], time, code, np.minimum(np.round(visits[name] + changed), top), None))
+    return found
+
+
+_CHARTED = {
+    "charted_heart_rate": HEART_RATE,
+    "charted_respiratory_rate": RESPIRATORY_RATE,
+    "charted_systolic": SYSTOLIC,
+    "charted_diastolic": DIASTOLIC,
+    "charted_saturation": SATURATION,
+}
+
+
+def _drugs(visits: Columns) -> list[Event]:
     """Drugs on the list at each visit, charted a day before."""
     day = visits["when"] - np.timedelta64(86400, "s")
     taken = {name: visits[name] == 1 for name in DRUGS}
