@@ -26,7 +26,7 @@ def test_several_rates_are_several_signals_and_microvolts_are_millivolts(tmp_pat
     path = edf_file(tmp_path, channel(wave, 500, "ECG I", "uV", 1000), channel(pulse, 125, "Pleth", "%", 100))
     ecg, ppg = read(path).signals
     assert (ecg.rate, ecg.unit, ecg.channels) == (500, "mV", ("I",))
-    assert (ppg.rate, ppg.unit, ppg.channels) == (125, "%", ("Pleth",))
+    assert (ppg.rate, ppg.unit, ppg.channels) == (125, "%", ("PLETH",))
     np.testing.assert_allclose(ecg.values[0], wave / 1000, atol=2000 / 65535 / 1000)
     np.testing.assert_allclose(ppg.values[0], pulse, atol=200 / 65535)
 

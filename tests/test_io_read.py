@@ -91,7 +91,6 @@ def test_a_file_under_a_wrong_name_is_read_all_the_same(tmp_path, kind, suffix):
         (b"", "it is empty"),
         (b"\x7fELF\0\0\0\0\0", "it begins with b'.x7fELF"),
         (b'{"samples": [1, 2]}', "it looks like JSON"),
-        (b"\x89HDF\r\n\x1a\n", "it is HDF5"),
         (b"PK\x03\x04zip", "it is a zip archive without arrays"),
         (b"<?xml version='1.0'?><html></html>", "it begins with"),
         (b"Dear colleague,\nplease find enclosed\nthe report.\n", "it begins with b'Dear"),

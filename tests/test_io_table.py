@@ -26,7 +26,7 @@ def array_file(folder, name="x.npz", **content):
 def test_units_in_headings_make_one_signal_a_unit(tmp_path):
     path = text_file(tmp_path, "# rate: 250\n# origin: synthetic\nI [uV],II (µV),PPG [a.u.]\n1000,2000,3\n,500,4\n")
     ecg, ppg = read(path).signals
-    assert (ecg.channels, ecg.unit, ecg.rate, ppg.channels, ppg.unit) == (("I", "II"), "mV", 250, ("PPG",), "a.u.")
+    assert (ecg.channels, ecg.unit, ecg.rate, ppg.channels, ppg.unit) == (("I", "II"), "mV", 250, ("PLETH",), "a.u.")
     np.testing.assert_array_equal(ecg.values, np.array([[1, np.nan], [2, 0.5]], np.float32))
     assert read(path).origin == "synthetic"
 
@@ -139,7 +139,7 @@ def test_arrays_by_channel_and_single_arrays_are_read(tmp_path):
     scipy.io.savemat(tmp_path / "x.mat", {"PPG": np.arange(50)[:, None], "fs": 125.0})
     assert read(tmp_path / "x.mat", unit="1").signals[0].values.shape == (1, 50)
     scipy.io.savemat(tmp_path / "old.mat", {"PPG": np.arange(50.0)[:, None]}, format="4")
-    assert read(tmp_path / "old.mat", unit="1", rate=9).signals[0].channels == ("PPG",)
+    assert read(tmp_path / "old.mat", unit="1", rate=9).signals[0].channels == ("PLETH",)
 
 
 @pytest.mark.parametrize("kind", ["i1", "u1", "<i2", ">i2", "i4", "u4", "f4", "f8", "i8", "u8"])

@@ -2,7 +2,7 @@
 
 path, subject            needed: where the recording is (relative to the folder, or absolute), and whose
 when, site, id           date (ISO), hospital or device, identifier (otherwise the path without its suffix)
-rate, unit               declared for files that do not state them
+rate, unit, channels     declared for files that do not state them; channels as "PLETH [a.u.], ACC_X [g], -"
 report                   the report's text, or the path of a text file
 terms, origin            licence and site rules; "real" unless said otherwise
 anything else            a fact or label
@@ -23,7 +23,7 @@ from stethos.errors import CohortError, OriginError
 from stethos.io import read
 from stethos.types import Cohort, Fact, Origin, Record
 
-NOT_FACTS = ("id", "path", "subject", "when", "site", "terms", "origin", "rate", "unit", "report")
+NOT_FACTS = ("id", "path", "subject", "when", "site", "terms", "origin", "rate", "unit", "channels", "report")
 _SHOWN = 5
 
 
@@ -47,7 +47,8 @@ class TableOpener:
         """
         said = {name: cell(column, row) for name, column in self.rows.items() if name != "when"}
         rate, unit = cast("float | None", said.get("rate")), cast("str | None", said.get("unit"))
-        record = read(Path(str(said["path"])), rate=rate, unit=unit)
+        channels = cast("str | None", said.get("channels"))
+        record = read(Path(str(said["path"])), rate=rate, unit=unit, channels=channels)
         if record.origin not in ("real", self.origin):
             raise OriginError(
                 f"{said['path']}: the file says {record.origin}, its cohort {self.origin}; "
@@ -121,8 +122,7 @@ def _typed(cells: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
     rows["path"] = _located(cells["path"], path)
     if "rate" in cells:
         rows["rate"] = _rates(cells["rate"], path)
-    if "unit" in cells:
-        rows["unit"] = cells["unit"]
+    rows |= {name: cells[name] for name in ("unit", "channels") if name in cells}
     if "report" in cells:
         rows["report"] = _report_paths(cells["report"], path.parent)
     return rows

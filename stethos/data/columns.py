@@ -20,7 +20,7 @@ from stethos.types import Fact
 
 
 def read_table(path: Path) -> pl.DataFrame:
-    """A CSV, TSV or Parquet table; CSV and TSV cells stay text.
+    """A CSV, TSV (`.tsv`, `.tab`) or Parquet table; CSV and TSV cells stay text.
 
     Raises:
         CohortError: The file is not there or is no such table.
@@ -29,7 +29,7 @@ def read_table(path: Path) -> pl.DataFrame:
     try:
         if path.suffix.lower() in (".parquet", ".pq"):
             return pl.read_parquet(path)
-        separator = "\t" if path.suffix.lower() == ".tsv" else ","
+        separator = "\t" if path.suffix.lower() in (".tsv", ".tab") else ","
         return pl.read_csv(path, separator=separator, infer_schema=False, encoding="utf8")
     except FileNotFoundError:
         raise CohortError(f"{path}: needs a table here, and there is no such file") from None

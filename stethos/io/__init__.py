@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stethos.errors import RateError, UnitError
+from stethos.errors import ChannelError, RateError, UnitError
 from stethos.io.channels import declared_rate, declared_unit, standard_unit
 from stethos.io.sniff import Format, format_of
 from stethos.types import Record
@@ -19,9 +19,16 @@ if TYPE_CHECKING:
 
 __all__ = ["inspect", "read"]
 
+_PLAIN = ("arrays", "table", "parquet")
+
 
 def read(
-    path: str | Path, *, rate: float | None = None, unit: str | None = None, keep_identity: bool = False
+    path: str | Path,
+    *,
+    rate: float | None = None,
+    unit: str | None = None,
+    channels: str | None = None,
+    keep_identity: bool = False,
 ) -> Record:
     """Read a recording, whatever its format and its suffix.
 
@@ -32,20 +39,29 @@ def read(
         path: A file; of a WFDB record also its name without suffix.
         rate: Sampling rate in Hz, for a file that does not state it.
         unit: Unit of the samples, for a file that does not state it.
+        channels: Names of the channels of a file of plain numbers that does not name them, in order and with
+            their units where these differ: "PLETH [a.u.], ACC_X [g], -"; "-" leaves one out.
         keep_identity: Whether name and birth date become facts.
 
     Raises:
         FormatError: The file is missing, broken, or in no known format.
         RateError: The rate is not stated anywhere, or file and caller differ.
         UnitError: The unit is not stated anywhere, or file and caller differ.
-        MissingExtraError: The format needs the extra `clinical`.
+        ChannelError: The channels are declared otherwise than the file has them.
+        MissingExtraError: The format needs the extra `clinical` or `hdf5`.
     """
     path = Path(path)
     if rate is not None:
         declared_rate(rate)
     if unit is not None:
         declared_unit(unit)
-    record = _opened(format_of(path), path, rate=rate, unit=unit, keep_identity=keep_identity)
+    kind = format_of(path)
+    if kind in _PLAIN:
+        record = _plain(kind, path, rate, unit, channels)
+    elif channels is not None:
+        raise ChannelError(f"{path}: a file of format {kind} names its channels itself; leave {channels!r} away")
+    else:
+        record = _opened(kind, path, unit=unit, rate=rate, keep_identity=keep_identity)
     _refuse_contradiction(record, path, rate, unit)
     return record
 
@@ -65,31 +81,45 @@ def _opened(kind: Format, path: Path, *, rate: float | None, unit: str | None, k
             from stethos.io.wearable import read_watch
 
             return read_watch(path, rate=rate, unit=unit, keep_identity=keep_identity)
-        case "clinical":
-            from stethos.io.clinical import read_clinical
+        case "clinical" | "dicom":
+            from stethos.io.clinical import read_clinical, read_dicom_waveform
 
-            return read_clinical(path, unit=unit, keep_identity=keep_identity)
-        case "dicom":
-            from stethos.io.clinical import read_dicom_waveform
-
-            return read_dicom_waveform(path, unit=unit, keep_identity=keep_identity)
+            opened = read_clinical if kind == "clinical" else read_dicom_waveform
+            return opened(path, unit=unit, keep_identity=keep_identity)
         case "sound":
             from stethos.io.sound import read_sound
 
             return read_sound(path)
         case _:
-            return _plain(kind, path, rate, unit)
+            return _published(kind, path)
 
 
-def _plain(kind: Format, path: Path, rate: float | None, unit: str | None) -> Record:
+def _published(kind: Format, path: Path) -> Record:
+    """A file of a published data set, which its reader knows whole."""
+    match kind:
+        case "vital":
+            from stethos.io.vital import read_vital
+
+            return read_vital(path)
+        case "hdf5":
+            from stethos.io.hdf5 import read_hdf5
+
+            return read_hdf5(path)
+        case _:
+            from stethos.io.wrist import read_wrist
+
+            return read_wrist(path)
+
+
+def _plain(kind: Format, path: Path, rate: float | None, unit: str | None, channels: str | None) -> Record:
     """Plain numbers through the reader of their format."""
     if kind == "arrays":
         from stethos.io.arrays import read_arrays
 
-        return read_arrays(path, rate=rate, unit=unit)
+        return read_arrays(path, rate=rate, unit=unit, channels=channels)
     from stethos.io.table import read_parquet, read_text_table
 
-    return (read_parquet if kind == "parquet" else read_text_table)(path, rate=rate, unit=unit)
+    return (read_parquet if kind == "parquet" else read_text_table)(path, rate=rate, unit=unit, channels=channels)
 
 
 def _refuse_contradiction(record: Record, path: Path, rate: float | None, unit: str | None) -> None:

@@ -33,6 +33,7 @@ _UNITS = {
 }
 _LEADS = {name.lower(): name for name in ("I", "II", "III", "aVR", "aVL", "aVF", *(f"V{n}" for n in range(1, 10)))}
 _LEAD = re.compile(r"(?:(?:lead|ecg|ekg|ableitung)[\s_-]*)?(\S+)", re.IGNORECASE)
+_PULSE = re.compile(r"(?:\w+/)?(?:ppg|pleth|bvp)(?:_value|_y)?", re.IGNORECASE)
 
 
 class Trace(NamedTuple):
@@ -78,8 +79,10 @@ def declared_rate(rate: float) -> float:
 
 
 def lead_name(name: str) -> str:
-    """The standard name of a standard ECG lead ("avr" and "Lead AVR" are "aVR"); any other name as it is."""
-    name = " ".join(name.split())
+    """The standard name of an ECG lead ("Lead AVR" is "aVR") or a pulse ("Pleth" is "PLETH"); others as they are."""
+    name = " ".join(name.split()).rstrip(",")
+    if _PULSE.fullmatch(name):
+        return "PLETH"
     match = _LEAD.fullmatch(name)
     return _LEADS.get(match.group(1).lower(), name) if match else name
 

@@ -6,8 +6,10 @@ signal files lie beside their header and hold what it promises.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass, replace
+from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple, get_args
@@ -88,6 +90,22 @@ class Header:
         """What the comment "origin: …" says; real without one."""
         stated = re.search(r"^#\s*origin:\s*(\w+)\s*$", self.text, re.MULTILINE)
         return stated[1] if stated and stated[1] in get_args(Origin) else "real"  # type: ignore[return-value]
+
+    @property
+    def when(self) -> datetime | None:
+        """The start that the record line states; None without both time and date."""
+        words = _spoken(self.text)[0].split()[4:6]
+        for seconds in ("%S", "%S.%f"):
+            with contextlib.suppress(ValueError):
+                return datetime.strptime(" ".join(words), f"%H:%M:{seconds} %d/%m/%Y")
+        return None
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the record lasts; None where the header does not say."""
+        frames = self.frames or sum(length for _, length in self.segments or ())
+        stated = re.match(r"\d+(?:\.\d+)?", (_spoken(self.text)[0].split()[2:3] or ["250"])[0])
+        return frames / float(stated[0]) if frames and stated and float(stated[0]) > 0 else None
 
     @property
     def files(self) -> set[str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Literal
 
@@ -12,13 +14,16 @@ from stethos.errors import FormatError
 from stethos.io.container import container_of
 from stethos.io.files import decoded
 from stethos.io.header import header_of, looks_like_header
+from stethos.io.table import is_row
 from stethos.io.wearable import looks_like_watch
 
-Format = Literal["wfdb", "watch", "table", "parquet", "arrays", "edf", "clinical", "dicom", "sound"]
+Format = Literal[
+    "wfdb", "watch", "table", "parquet", "arrays", "edf", "clinical", "dicom", "sound", "vital", "hdf5", "pickle"
+]
 
 KNOWN = (
     "WFDB, EDF/EDF+/BDF, CSV, TSV, NPZ, NPY, MATLAB 5, Parquet, Apple Watch CSV, GE MUSE XML, HL7 aECG, "
-    "Philips XML, SCP-ECG, DICOM waveform, WAV, FLAC, OGG, AIFF"
+    "Philips XML, SCP-ECG, DICOM waveform, VitalDB, CapnoBase, WESAD, PPG-DaLiA, WAV, FLAC, OGG, AIFF"
 )
 _ROOTS = {
     "restingecg": "clinical",
@@ -27,6 +32,7 @@ _ROOTS = {
     "restingecgdata": "clinical",
 }
 _START = 65_536  # bytes that are looked at
+_PICKLES = tuple(bytes((0x80, protocol)) for protocol in range(2, 6))
 
 
 def format_of(path: Path) -> Format:
@@ -59,6 +65,12 @@ def _binary(path: Path, start: bytes) -> Format | None:
         return "parquet"
     if start.startswith((b"\x93NUMPY", b"MATLAB 5.0")) or _is_matlab_4(start):
         return "arrays"
+    if start.startswith((b"\x89HDF", b"MATLAB 7.3")):
+        return "hdf5"
+    if start.startswith(b"\x1f\x8b") and _begins_with(path, b"VITA"):
+        return "vital"
+    if start.startswith(_PICKLES) or path.suffix in (".pkl", ".pickle"):
+        return "pickle"
     if start.startswith(b"PK\x03\x04") and _holds_arrays(path):
         return "arrays"
     if start[128:132] == b"DICM":
@@ -77,6 +89,15 @@ def _is_matlab_4(start: bytes) -> bool:
         return False
     kind, rows, columns, imaginary, name = struct.unpack_from("<5i", start)
     return 0 <= kind < 100 and rows > 0 and columns > 0 and imaginary in (0, 1) and 1 < name < 64
+
+
+def _begins_with(path: Path, sign: bytes) -> bool:
+    """Whether what a gzip file holds begins so."""
+    try:
+        with gzip.open(path, "rb") as file:
+            return file.read(len(sign)) == sign
+    except (OSError, EOFError, zlib.error):
+        return False
 
 
 def _holds_arrays(path: Path) -> bool:
@@ -104,8 +125,12 @@ def _text(start: bytes) -> Format | None:
 
 
 def _is_table(text: str) -> bool:
-    """Whether the second and later lines are numbers, as far as they are seen."""
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")][1:20]
+    """Whether the second and later lines are numbers, as far as they are seen, or the only line is."""
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    if len(lines) == 1:
+        # the last number may be seen in part
+        return is_row(re.sub(r"[,;\t][^,;\t]*$", "", lines[0]))
+    lines = lines[1:20]
     cells = [cell.strip() for line in lines[:-1] or lines for cell in re.split("[,;\t]", line)]
     numbers = [cell for cell in cells if re.fullmatch(r"[-+]?[\d.]+(?:[eE][-+]?\d+)?|nan|NaN|NA|", cell)]
     return bool(cells) and len(numbers) >= 0.5 * len(cells)
@@ -117,8 +142,6 @@ def _seen(start: bytes) -> str:
         return "it is empty"
     if start.startswith(b"PK"):
         return "it is a zip archive without arrays (unpack it first)"
-    if start.startswith(b"\x89HDF") or start.startswith(b"MATLAB 7.3"):
-        return "it is HDF5 (save as MATLAB 5 or NPZ)"
     if start.lstrip()[:1] in (b"{", b"["):
         return "it looks like JSON"
     return f"it begins with {start[:16]!r}"

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 
-from stethos.errors import RateError, UnitError
-from stethos.io.channels import Trace, declared_rate, signals_from
+from stethos.errors import ChannelError, RateError, UnitError
+from stethos.io.channels import Trace, declared_rate, declared_unit, lead_name, signals_from, standard_unit
 from stethos.types import Origin, Record
 
 RATE_KEYS = (
@@ -28,6 +28,9 @@ RATE_KEYS = (
     "sampling frequency",
 )
 UNIT_KEYS = ("unit", "units")
+LEFT_OUT = "-"
+_HEADING = re.compile(r"(.+?)(?:\s*\[([^\]]+)\])?")
+_UNNAMED = re.compile(r"ch\d+")
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,51 @@ def record_from(path: Path, table: Table, rate: float | None, unit: str | None) 
     fallback = table.unit or unit or ""
     traces = [Trace(name, values, hertz, table.units.get(name, fallback)) for name, values in table.columns.items()]
     return Record(path.stem, path.stem, signals_from(traces), origin=table.origin)
+
+
+def with_channels(table: Table, channels: str | None, path: Path) -> Table:
+    """The table with the names and units that a caller declares of its columns, in their order.
+
+    Args:
+        table: What the file says.
+        channels: Headings separated by commas, such as "PLETH [a.u.], ACC_X [g], -"; "-" leaves a column out;
+            None declares nothing.
+        path: For the messages.
+
+    Raises:
+        ChannelError: There are more or fewer columns, or the file names one otherwise.
+        UnitError: A unit is unknown, or the file states another.
+    """
+    if channels is None:
+        return table
+    declared = [_HEADING.fullmatch(each.strip()) for each in channels.split(",")]
+    if len(declared) != len(table.columns) or None in declared:
+        raise ChannelError(
+            f"{path}: needs a name for each of its {len(table.columns)} channels "
+            f"({', '.join(table.columns)}); got {channels!r}"
+        )
+    columns: dict[str, np.ndarray] = {}
+    units: dict[str, str] = {}
+    for name, heading in zip(table.columns, declared, strict=True):
+        assert heading is not None
+        if heading[1] == LEFT_OUT:
+            continue
+        _refuse_otherwise(table, name, heading, path)
+        columns[heading[1]] = table.columns[name]
+        unit = table.units.get(name) or heading[2]
+        units |= {heading[1]: unit} if unit else {}
+    return replace(table, columns=columns, units=units)
+
+
+def _refuse_otherwise(table: Table, name: str, heading: re.Match[str], path: Path) -> None:
+    """Raise where the file says another name or unit of a column than the caller."""
+    if not _UNNAMED.fullmatch(name) and lead_name(name) != lead_name(heading[1]):
+        raise ChannelError(f"{path}: the file names a channel {name} where {heading[1]} is declared; use its name")
+    stated = table.units.get(name, table.unit)
+    if heading[2] and stated and standard_unit(declared_unit(heading[2]))[1] != standard_unit(stated)[1]:
+        raise UnitError(f"{path}: the file states {stated} for {name} where {heading[2]} is declared; leave it away")
+    if heading[2]:
+        declared_unit(heading[2])
 
 
 def known_rate(path: Path, stated: float | None, declared: float | None) -> float:

@@ -18,35 +18,46 @@ import numpy as np
 from stethos.errors import FormatError, RateError, StethosError
 from stethos.io.channels import distinct, known_unit
 from stethos.io.files import read_bytes, read_text
-from stethos.io.stated import RATE_KEYS, UNIT_KEYS, Table, record_from, stated_origin, stated_rate
+from stethos.io.stated import RATE_KEYS, UNIT_KEYS, Table, record_from, stated_origin, stated_rate, with_channels
 from stethos.types import Record
 
 if TYPE_CHECKING:
     import polars as pl
 
-_TIME = ("time", "t", "seconds", "timestamp", "elapsed time")
+SEPARATORS = ("\t", ";", ",")
+_FEWEST = 100  # numbers in a single line; fewer are a line of a table
+TIME = ("time", "t", "seconds", "timestamp", "elapsed time")
 _MISSING = ("", "NA", "N/A", "na", "nan", "NaN", "NAN", "null", "None", "-")
 _SECONDS = {"s": 1.0, "sec": 1.0, "seconds": 1.0, "": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}
 
 
-def read_text_table(path: str | Path, *, rate: float | None = None, unit: str | None = None) -> Record:
+def read_text_table(
+    path: str | Path, *, rate: float | None = None, unit: str | None = None, channels: str | None = None
+) -> Record:
     """Read CSV or TSV, with a heading or none; where ";" or a tab separates, decimals may have a comma.
+
+    A single line of numbers is one channel.
 
     Args:
         path: The file.
         rate: Hz; needed where the file does not state it.
         unit: Needed where the file does not state it.
+        channels: Names and units of the columns; see `stethos.io.read`.
 
     Raises:
         FormatError: Not a table of numbers.
         RateError: The rate is unknown.
         UnitError: The unit is unknown.
+        ChannelError: The channels are declared otherwise than the file has them.
     """
     text = read_text(Path(path))
-    return record_from(Path(path), _timed(_parse_text(text, Path(path)), path), rate, unit)
+    table = _timed(_parse_text(text, Path(path)), path)
+    return record_from(Path(path), with_channels(table, channels, Path(path)), rate, unit)
 
 
-def read_parquet(path: str | Path, *, rate: float | None = None, unit: str | None = None) -> Record:
+def read_parquet(
+    path: str | Path, *, rate: float | None = None, unit: str | None = None, channels: str | None = None
+) -> Record:
     """Read Parquet with one column a channel; arguments and errors as `read_text_table`."""
     import polars as pl
 
@@ -56,7 +67,8 @@ def read_parquet(path: str | Path, *, rate: float | None = None, unit: str | Non
         raise
     except (Exception, pl.exceptions.PanicException) as error:  # what damage does to polars is no Exception
         raise FormatError(f"{path}: not a readable Parquet file ({error}); write it again") from error
-    return record_from(Path(path), _timed(_table(_numbers(frame, path)), path), rate, unit)
+    table = _timed(_table(_numbers(frame, path)), path)
+    return record_from(Path(path), with_channels(table, channels, Path(path)), rate, unit)
 
 
 def _parse_text(text: str, path: Path) -> Table:
@@ -67,7 +79,9 @@ def _parse_text(text: str, path: Path) -> Table:
     lines = [line for line in lines if not line.startswith("#")]
     if not lines:
         raise FormatError(f"{path}: an empty table; check that it was exported whole")
-    separator = next((mark for mark in ("\t", ";", ",") if mark in lines[0]), ";")
+    separator = next((mark for mark in SEPARATORS if mark in lines[0]), ";")
+    if len(lines) == 1 and is_row(lines[0]):
+        lines = lines[0].strip(f"{separator} ").split(separator)
     heading = _heading(lines[0], separator, path)
     named = not all(_is_number(word, separator) for word in heading)
     names = distinct(word.strip() for word in heading) if named else distinct([""] * len(heading))
@@ -78,6 +92,13 @@ def _parse_text(text: str, path: Path) -> Table:
     rate = next((stated_rate(notes[key], path) for key in RATE_KEYS if key in notes), None)
     unit = next((notes[key] for key in UNIT_KEYS if key in notes), None)
     return _table(columns, rate=rate, unit=unit, origin=stated_origin(notes.get("origin", "real")))
+
+
+def is_row(line: str) -> bool:
+    """Whether a line is a row of numbers and long enough to be a recording on its own."""
+    separator = next((mark for mark in SEPARATORS if mark in line), ";")
+    cells = line.strip(f"{separator} \r\n").split(separator)
+    return len(cells) >= _FEWEST and all(_is_number(cell, separator) for cell in cells)
 
 
 def _heading(line: str, separator: str, path: Path) -> list[str]:
@@ -164,15 +185,15 @@ def _timed(table: Table, path: str | Path) -> Table:
         values, key = table.columns[name], name.lower()
         if key in RATE_KEYS and len(known := np.unique(values[np.isfinite(values)])) == 1:
             rate = rate or float(known[0])
-        elif key in _TIME and len(table.columns) > 1:
-            rate = rate or _rate_of(values * _SECONDS.get(table.units.get(name, "s"), 1.0), path)
+        elif key in TIME and len(table.columns) > 1:
+            rate = rate or rate_of(values * _SECONDS.get(table.units.get(name, "s"), 1.0), path)
         elif not (name == "ch1" and len(columns) > 1 and np.array_equal(values, np.arange(len(values)))):
             continue
         del columns[name]
     return Table(columns, rate, table.unit, table.origin, table.units)
 
 
-def _rate_of(seconds: np.ndarray, path: str | Path) -> float:
+def rate_of(seconds: np.ndarray, path: str | Path) -> float:
     """The rate of a time column, Hz.
 
     A step may differ from the mean step by 1 %, and by what the column's decimals round away.
