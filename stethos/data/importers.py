@@ -152,7 +152,7 @@ def import_mimic_ecg(source: Path, out: Path, patients: Path | None = None) -> I
         {
             **_mimic_row(row, terms),
             **_machine_facts(measured.get(row["study_id"], {})),
-            **_person_facts(people.get(row["subject_id"], {}), row["ecg_time"]),
+            **person_facts(people.get(row["subject_id"], {}), row["ecg_time"]),
         }
         for row in read_cells(source / "record_list.csv")
     ]
@@ -185,7 +185,7 @@ def _machine_facts(row: Mapping[str, str | None]) -> Cells:
     return facts
 
 
-def _person_facts(row: Mapping[str, str | None], when: str | None) -> Cells:
+def person_facts(row: Mapping[str, str | None], when: str | None) -> Cells:
     """Age at the recording, sex and the anchor group; `when` and the anchor year are shifted alike."""
     if not row:
         return {}

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
 
 from stethos.data.columns import as_text, read_table
-from stethos.errors import CohortError
+from stethos.errors import CohortError, MissingExtraError, StethosError
 from stethos.io.files import write_atomic
 
 ABSENT = "the recording is not in the folder"
+MEANS = "hr, resp_rate, sbp and dbp are means over whole recordings, which may last hours or days"
 Cells = Mapping[str, object]
 
 
@@ -33,6 +35,10 @@ class ImportResult:
     rows: int
     skipped: tuple[tuple[str, str], ...]
     notes: tuple[str, ...] = ()
+
+    def noted(self, *notes: str) -> ImportResult:
+        """The result with more notes; empty ones are left out."""
+        return replace(self, notes=(*self.notes, *(note for note in notes if note)))
 
     def lines(self) -> list[str]:
         """The result as text, reasons counted."""
@@ -59,6 +65,55 @@ def number(cell: str | None) -> float | None:
     except ValueError:
         return None
     return value if math.isfinite(value) else None
+
+
+def found(files: Iterable[Path], source: Path, what: str) -> list[Path]:
+    """The files of a data set, absolute and in order.
+
+    Args:
+        files: Those that were found.
+        source: Where they were looked for.
+        what: What was looked for, for the message.
+
+    Raises:
+        CohortError: There is no such folder, or none of them.
+    """
+    if not Path(source).is_dir():
+        raise CohortError(f"{source}: needs a folder with {what}, and there is no such folder")
+    ordered = sorted(path.absolute() for path in files if path.is_file() and not path.name.startswith("."))
+    if not ordered:
+        raise CohortError(f"{source}: needs {what}, and there is none in the folder or below it")
+    return ordered
+
+
+def reason(error: Exception) -> str:
+    """Why a file was left out, without its path, so that equal reasons can be counted."""
+    return re.sub(r"^(?:/|[A-Za-z]:\\).*?: ", "", str(error))
+
+
+def each_file(files: Iterable[Path], source: Path, out: Path, cells: Callable[[Path], Cells]) -> ImportResult:
+    """Write a row a file; one that cannot be read is left out with its reason.
+
+    Args:
+        files: Absolute.
+        source: What paths are relative to.
+        out: Where `cohort.csv` goes.
+        cells: What a row says of a file, without its path.
+
+    Raises:
+        CohortError: None can be read.
+        MissingExtraError: They need a package that is not installed.
+    """
+    rows, skipped = [], []
+    for path in files:
+        name = path.relative_to(Path(source).absolute()).as_posix()
+        try:
+            rows.append({"path": name, **cells(path)})
+        except MissingExtraError:
+            raise
+        except (StethosError, OSError) as error:
+            skipped.append((name, reason(error)))
+    return write_listing(source, out, rows, skipped)
 
 
 def write_listing(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple, get_args
 
 from stethos.errors import FormatError
+from stethos.io.channels import standard_unit
 from stethos.io.files import read_text
 from stethos.types import Origin
 
@@ -237,9 +238,10 @@ def check_files(header: Header) -> list[Header]:
 def _check_units(header: Header, parts: list[Header]) -> None:
     """Raise where a channel changes its unit from one segment to another; the package would mix the numbers."""
     units: dict[str, str] = {}
-    for channel in (channel for part in parts for channel in part.channels):
+    # a layout may leave units out; those of the segments count
+    for channel in (channel for part in parts if part.files for channel in part.channels):
         stated = units.setdefault(channel.name, channel.unit)
-        if stated != channel.unit:
+        if standard_unit(stated) != standard_unit(channel.unit):
             raise FormatError(
                 f"{header.path}: channel {channel.name} is in {stated} in one segment and in {channel.unit} in "
                 f"another; read the segments one by one"
