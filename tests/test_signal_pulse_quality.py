@@ -122,11 +122,12 @@ def test_a_run_is_motion_and_rest_is_not(unit):
     assert [window.score > 0.9 for window in pulse_windows(GOOD, motion=along)] == [True] * 3
 
 
-def test_a_small_motion_is_borne_unless_the_pulse_follows_it():
+@pytest.mark.parametrize("unit", ["g", "m/s2"])
+def test_a_small_motion_is_borne_unless_the_pulse_follows_it(unit):
     time = np.arange(90 * 50) / 50
     shaking = 0.06 * np.sin(2 * np.pi * 1.9 * time) + 0.03 * np.random.default_rng(2).standard_normal(len(time))
-    motion = moving(shaking)
-    along = Signal(motion.values[[2, 1, 0]] + shaking, 50.0, MOTION, "g")
+    down = np.array([[0.0], [0.0], [1.0]])
+    along = Signal(down * (1 + shaking) * (1 if unit == "g" else 9.80665), 50.0, MOTION, unit)
     assert reasons(GOOD, motion=along) == ["", "", ""]
     followed = np.interp(TIME, time, shaking)
     assert reasons(changed(GOOD, GOOD.values[0] + 25 * followed), motion=along) == ["motion"] * 3

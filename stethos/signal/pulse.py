@@ -29,6 +29,7 @@ POLARITY_SECONDS = 5.0  # a span with some beats in it; one spoilt by motion is 
 SLOPE_RATE = 50.0  # Hz, enough for what is slower than 8 Hz
 WIGGLE = 0.06  # of the distance from the 10th to the 90th percentile nearby: no top stands out less
 RANGE_SECONDS = 10.0
+SPARSE_RATE = 25.0  # Hz, enough for percentiles
 APART_SECONDS = 0.25  # no two beats are closer: 240 a minute
 LEVEL_SECONDS = 2.5  # a span in which even a slow heart beats once
 THRESHOLD = 0.25  # of the rise that beats reach nearby: after a short interval of fibrillation beats are weak
@@ -198,13 +199,21 @@ def filtered(trace: np.ndarray, rate: float, band: tuple[float, float]) -> np.nd
     """
     if len(trace) < 2:
         return np.zeros(len(trace))
-    sos, start = _sections(band, rate)
-    trace = trace - np.linspace(trace[0], trace[-1], len(trace))
-    room = min(len(trace) - 1, round(PAD_SECONDS * rate))
-    ahead, behind = -trace[room:0:-1], -trace[-2 : -room - 2 : -1]
-    there, _ = sosfilt(sos, np.concatenate([ahead, trace, behind]), zi=start * ahead[0])
-    back, _ = sosfilt(sos, there[::-1], zi=start * there[-1])
-    return back[::-1][room:-room]
+    return _both_ways(trace - np.linspace(trace[0], trace[-1], len(trace)), rate, band)
+
+
+def smoothed(trace: np.ndarray, rate: float, hertz: float = PULSE_BAND[1]) -> np.ndarray:
+    """What is slower than a frequency of a trace without gaps, zero-phase, `(T,)`.
+
+    Args:
+        trace: `(T,)`.
+        rate: Sampling rate, Hz.
+        hertz: Cutoff, −6 dB.
+    """
+    if len(trace) < 2:
+        return trace
+    line = np.linspace(trace[0], trace[-1], len(trace))
+    return line + _both_ways(trace - line, rate, (hertz,))
 
 
 def one_channel(pulse: Signal) -> np.ndarray:
@@ -265,9 +274,9 @@ def _beats(trace: np.ndarray, wave: np.ndarray, rate: float) -> Beats:
 
 def _rises(slow: np.ndarray, rate: float, least: float) -> tuple[np.ndarray, np.ndarray]:
     """Tops that stand out, and the lowest sample between each and the one before, both `(rises,)`."""
+    sparse = slow[:: max(1, int(rate / SPARSE_RATE))]
     count = max(1, round(len(slow) / (RANGE_SECONDS * rate)))
-    parts = slow[: len(slow) // count * count].reshape(count, -1)
-    low, high = np.percentile(parts, [10, 90], axis=1)
+    low, high = np.percentile(sparse[: len(sparse) // count * count].reshape(count, -1), [10, 90], axis=1)
     centres = (np.arange(count) + 0.5) * len(slow) / count
     local = np.interp(np.arange(len(slow)), centres, high - low)
     tops, _ = find_peaks(slow, prominence=np.maximum(WIGGLE * local, least), wlen=round(3 * rate) | 1)
@@ -286,15 +295,16 @@ def _accept(slow: np.ndarray, feet: np.ndarray, tops: np.ndarray, rate: float) -
     usual = np.median(np.diff(strong)) if len(strong) > 2 else rate
     soon = min(DICROTIC_SHARE * usual, DICROTIC_SECONDS * rate)
     unfilled, last = UNFILLED_SHARE * usual, -1
-    for i in np.flatnonzero(height > THRESHOLD):
-        apart = tops[i] - tops[last] if last >= 0 else np.inf
+    at, low, over, tall = tops.tolist(), base.tolist(), above.tolist(), height.tolist()
+    for i in np.flatnonzero(height > THRESHOLD).tolist():
+        apart = at[i] - at[last] if last >= 0 else np.inf
         if apart < APART_SECONDS * rate:
-            if height[i] <= height[last]:
+            if tall[i] <= tall[last]:
                 continue
             accepted[last] = False
-        elif height[i] < DICROTIC_HEIGHT * height[last] and apart < (soon if base[i] > above[last] else unfilled):
+        elif tall[i] < DICROTIC_HEIGHT * tall[last] and apart < (soon if low[i] > over[last] else unfilled):
             continue
-        accepted[i], last = True, int(i)
+        accepted[i], last = True, i
     return accepted
 
 
@@ -332,8 +342,18 @@ def _vertex(values: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return off, here - 0.25 * (left - right) * off
 
 
+def _both_ways(trace: np.ndarray, rate: float, cutoffs: tuple[float, ...]) -> np.ndarray:
+    """A trace that begins and ends at 0, filtered forwards and backwards, `(T,)`."""
+    sos, start = _sections(cutoffs, rate)
+    room = min(len(trace) - 1, round(PAD_SECONDS * rate))
+    ahead, behind = -trace[room:0:-1], -trace[-2 : -room - 2 : -1]
+    there, _ = sosfilt(sos, np.concatenate([ahead, trace, behind]), zi=start * ahead[0])
+    back, _ = sosfilt(sos, there[::-1], zi=start * there[-1])
+    return back[::-1][room:-room]
+
+
 @lru_cache(maxsize=64)
-def _sections(band: tuple[float, float], rate: float) -> tuple[np.ndarray, np.ndarray]:
-    """A band-pass and its state under a constant 1; made anew, that takes longer than to filter a minute."""
-    sos = butterworth(2, band, "bandpass", rate)
+def _sections(cutoffs: tuple[float, ...], rate: float) -> tuple[np.ndarray, np.ndarray]:
+    """A band-pass or low-pass and its state under a constant 1; to make them takes longer than to filter a minute."""
+    sos = butterworth(2, cutoffs, "bandpass" if len(cutoffs) == 2 else "lowpass", rate)
     return sos, sosfilt_zi(sos)

@@ -41,10 +41,11 @@ GRAVITY = 9.80665  # m/s2
 CONTRAST = 2.0
 TEMPLATE_SECONDS = (0.15, 0.45)  # before and after the steepest point, of a beat of a second or more
 TEMPLATE_SHARE = (0.25, 0.6)  # of the usual interval, where that is shorter
-MOST = 20  # percentile: four beats of five agree better
+MOST = 5  # one beat in so many may agree less
 # 20 min each of white noise, of white noise through one pole and of a random walk stay below 0.56 in nine windows of
 # ten; 14 subjects of MARSH are above 0.95 there. Halfway.
 NOISE_SCORE = 0.75
+TINY = np.finfo(float).tiny
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,8 @@ def judged_windows(
     moved = None if motion is None else in_g(motion)
     judged = []
     for start, stop in stretches:
-        reason = _defect(pulse.crop(start, stop))
+        part = pulse.values[0, round(start * pulse.rate) : round(stop * pulse.rate)]
+        reason = _defect(part, pulse.rate)
         score = 0.0 if reason else _score(found, start, stop)
         if not reason and moved is not None and _moves(found, moved.crop(start, stop), start, stop):
             reason = "motion"
@@ -142,21 +144,19 @@ def in_g(motion: Signal) -> Signal:
     raise UnitError(f'motion needs the unit "g" or "m/s2"; got "{motion.unit}"; state the unit of the accelerometer')
 
 
-def _defect(part: Signal) -> Reason:
-    """What is wrong with the samples as such."""
-    trace = part.values[0].astype(np.float64)
-    if part.duration < (1 - LACKING) * SHORTEST_SECONDS:
+def _defect(part: np.ndarray, rate: float) -> Reason:
+    """What is wrong with the samples `(T,)` as such."""
+    if len(part) < (1 - LACKING) * SHORTEST_SECONDS * rate:
         return "short"
-    known = trace[np.isfinite(trace)]
-    if len(known) < (1 - MISSING) * len(trace):
+    known = part[np.isfinite(part)]
+    if len(known) < (1 - MISSING) * len(part):
         return "missing"
-    held = _runs(np.diff(known) == 0)
-    if held[held >= FLAT_SECONDS * part.rate].sum() > FLAT * len(trace):
+    if _long_runs(known[1:] == known[:-1], FLAT_SECONDS * rate).sum() > FLAT * len(part):
         return "flat"
-    margin = CLIPPED_MARGIN * np.ptp(known)
-    for at_rail in (known >= known.max() - margin, known <= known.min() + margin):
-        runs = _runs(at_rail)
-        if np.sum(runs >= max(3, CLIPPED_SECONDS * part.rate)) >= CLIPPED_TIMES:
+    low, high = known.min(), known.max()
+    margin = CLIPPED_MARGIN * (high - low)
+    for at_rail in (known >= high - margin, known <= low + margin):
+        if len(_long_runs(at_rail, max(3, CLIPPED_SECONDS * rate))) >= CLIPPED_TIMES:
             return "clipped"
     return ""
 
@@ -170,10 +170,10 @@ def _score(found: Traced, start: float, stop: float) -> float:
         return 0.0
     usual = np.median(beats, axis=0)
     power = np.linalg.norm(beats, axis=1) * np.linalg.norm(usual)
-    agreement = np.percentile(beats @ usual / np.maximum(power, np.finfo(float).tiny), MOST)
+    agreement = np.sort(beats @ usual / np.maximum(power, TINY))[len(beats) // MOST]
     strength = np.sqrt(np.mean(found.wave[first:last] ** 2))
     rise = np.median(np.ptp(beats, axis=1))
-    return float(max(0.0, agreement) * min(1.0, rise / max(strength, np.finfo(float).tiny) / CONTRAST))
+    return float(max(0.0, agreement) * min(1.0, rise / max(strength, TINY) / CONTRAST))
 
 
 def _templates(wave: np.ndarray, steepest: np.ndarray, rate: float) -> np.ndarray:
@@ -216,11 +216,14 @@ def _explained(wave: np.ndarray, values: np.ndarray, rate: float) -> float:
         if np.ptp(axis) == 0:
             continue
         _, together = coherence(wave, np.interp(at, places, axis), rate, nperseg=segment)
-        shares.append(np.sum((together * power)[inside]) / max(np.sum(power[inside]), np.finfo(float).tiny))
+        shares.append(np.sum((together * power)[inside]) / max(np.sum(power[inside]), TINY))
     return float(max(shares, default=0.0))
 
 
-def _runs(marked: np.ndarray) -> np.ndarray:
-    """Lengths of the runs of True."""
+def _long_runs(marked: np.ndarray, least: float) -> np.ndarray:
+    """Lengths of the runs of True that are at least so long."""
+    if np.count_nonzero(marked) < least:
+        return np.empty(0, np.int64)
     edges = np.diff(np.concatenate([[0], marked.astype(np.int8), [0]]))
-    return np.flatnonzero(edges == -1) - np.flatnonzero(edges == 1)
+    runs = np.flatnonzero(edges == -1) - np.flatnonzero(edges == 1)
+    return runs[runs >= least]
