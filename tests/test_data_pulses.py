@@ -19,6 +19,7 @@ from stethos.data.pulse_exports import import_reports, import_vitaldb
 from stethos.data.pulse_studies import import_capnobase, import_marsh, import_troika, import_wesad
 from stethos.data.pulse_tables import import_bidmc, import_ppg_bp
 from stethos.data.pulses import import_mcmed, import_mimic3_waves, import_mimic4_waves
+from stethos.data.write import write_cohort
 from stethos.errors import CohortError, MissingExtraError
 from stethos.io import read
 from stethos.io.wfdb import write_wfdb
@@ -480,6 +481,20 @@ def test_rows_of_troika_are_named_in_their_own_units(tmp_path: Path):
     assert (still.channels, still.unit, still.values[:, 0].tolist()) == (("ECG", "PLETH", "PLETH_2"), "a.u.", [0, 1, 2])
     assert (moved.channels, moved.unit, moved.values[:, 0].tolist()) == (("ACC_X", "ACC_Y", "ACC_Z"), "g", [3, 4, 5])
     assert result.skipped[0][1].startswith("needs a name for each of its 5 channels")
+
+
+def test_declared_channels_are_stated_by_the_files_once_a_cohort_is_written_anew(tmp_path: Path):
+    (tmp_path / "t").mkdir()
+    rows = np.arange(6)[:, None] + np.sin(np.arange(2000) / 9)
+    scipy.io.savemat(tmp_path / "t" / "DATA_04_TYPE01.mat", {"sig": rows})
+    import_troika(tmp_path / "t", tmp_path / "out")
+    cohort = open_cohort(tmp_path / "out")
+    write_cohort(cohort, tmp_path / "anew")
+    anew = open_cohort(tmp_path / "anew")
+    assert "channels" not in anew.rows
+    for was, now in zip(cohort[0].signals, anew[0].signals, strict=True):
+        assert (now.channels, now.rate, now.unit) == (was.channels, was.rate, was.unit)
+        np.testing.assert_allclose(now.values, was.values, atol=1e-3)
 
 
 def test_wrists_are_listed_and_a_pickle_that_asks_for_more_is_left_out_by_name(tmp_path: Path):

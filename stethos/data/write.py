@@ -55,8 +55,9 @@ def write_cohort(cohort: Cohort, folder: Path, progress: Progress | None = None)
             reports[row] = str(Path(path).with_suffix(".txt"))
         if progress is not None:
             progress(row + 1, len(paths))
-    # rate and unit were declared for files that did not state them; WFDB does
-    rows = {name: column for name, column in plain.rows.items() if name not in ("rate", "unit", "report")}
+    # what was declared for files that did not state it, WFDB states
+    declared = ("rate", "unit", "channels", "report")
+    rows = {name: column for name, column in plain.rows.items() if name not in declared}
     if any(report is not None for report in reports):
         rows["report"] = reports
     return write_table(replace(plain, rows=rows), folder)

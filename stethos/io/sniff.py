@@ -51,7 +51,8 @@ def format_of(path: Path) -> Format:
             start = file.read(_START)
     except OSError as error:
         raise FormatError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
-    found = _binary(path, start) or _text(start)
+    # a pickle of an old protocol is text like any other
+    found = _binary(path, start) or _text(start) or ("pickle" if path.suffix in (".pkl", ".pickle") else None)
     if found is None:
         raise FormatError(f"{path}: unknown format; {_seen(start)}; known are {KNOWN}")
     return found
@@ -69,7 +70,7 @@ def _binary(path: Path, start: bytes) -> Format | None:
         return "hdf5"
     if start.startswith(b"\x1f\x8b") and _begins_with(path, b"VITA"):
         return "vital"
-    if start.startswith(_PICKLES) or path.suffix in (".pkl", ".pickle"):
+    if start.startswith(_PICKLES):
         return "pickle"
     if start.startswith(b"PK\x03\x04") and _holds_arrays(path):
         return "arrays"
