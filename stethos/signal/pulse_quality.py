@@ -73,6 +73,9 @@ def pulse_windows(pulse: Signal, seconds: float = 30.0, motion: Signal | None = 
     What is left over at the end makes a window of its own if it lasts 3 s or more. A recording shorter than that gives
     one window, refused as "short". Gain and polarity change nothing.
 
+    A few beats of noise may look alike: of white noise and random walks no window of 30 s passes, up to 2 % of those of
+    8 s do, and 8 to 26 % of those of 3 s.
+
     Args:
         pulse: One channel in any unit and of either polarity, 25 to 1000 Hz.
         seconds: Length of a window, 3 s at least.
