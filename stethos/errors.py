@@ -64,3 +64,18 @@ class LexiconError(StethosError, ValueError):
 
 class MissingExtraError(StethosError, ImportError):
     """A format or feature needs an optional dependency that is not installed."""
+
+
+class EndpointError(StethosError, ConnectionError):
+    """A language model's server may not be asked, cannot be reached, or gave no answer.
+
+    Args:
+        message: What was needed, what came, what to do.
+        kind: The same in a word or two that hold nothing of what was sent, such as "timeout" or "HTTP 500".
+        lasting: Whether the next question would fare no better.
+    """
+
+    def __init__(self, message: str, kind: str = "", lasting: bool = False) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.lasting = lasting
