@@ -118,7 +118,7 @@ def pulses(
     """
     breath = breath or breathing(visit, seed, world, seconds)
     slow = slow or slow_wave(visit, seed, world, seconds)
-    beat = beats(visit, seed, world, seconds, breath)
+    beat = beats(visit, seed, world, seconds, breath, slow)
     noise = stream(visit, seed, 15).standard_normal((len(beat.peak), 2))
     uneven, early = world["pulse.unevenness"]
     swing = 1 - visit["breath_size"] * breath(beat.peak - world["breath.lags"][1])
@@ -172,16 +172,19 @@ def _inflow(
 
 def _paint(kinds: list[tuple[np.ndarray, float, float, np.ndarray]], rate: float, count: int) -> np.ndarray:
     """Sum of Gaussians of given areas, `(T,)`; each is drawn within 4 widths of its centre."""
-    canvas = np.zeros(count)
+    most = max(max(before, after) for _, before, after, _ in kinds)
+    margin = 2 * int(np.ceil(4 * most * rate)) + 4
+    canvas = np.zeros(count + 2 * margin)
     for centre, before, after, area in kinds:
-        middle = np.rint(centre * rate).astype(np.int64)[:, None]
-        sample = middle + np.arange(-int(np.ceil(4 * before * rate)), int(np.ceil(4 * after * rate)) + 1)  # (beats, W)
-        away = sample / rate - centre[:, None]
-        drawn = np.exp(-0.5 * (away / np.where(away < 0, before, after)) ** 2)
-        drawn *= (area / (np.sqrt(np.pi / 2) * (before + after)))[:, None]
-        inside = (sample >= 0) & (sample < count)
-        canvas += np.bincount(sample[inside], weights=drawn[inside], minlength=count)
-    return canvas
+        near = (centre * rate > 1 - margin / 2) & (centre * rate < count + margin / 2 - 1)
+        middle = np.rint(centre[near] * rate).astype(np.int64)
+        reach = np.arange(-int(np.ceil(4 * before * rate)), int(np.ceil(4 * after * rate)) + 1)  # (W,)
+        away = reach / rate + (middle / rate - centre[near])[:, None]  # (beats, W)
+        drawn = np.exp(-0.5 * (away / np.where(reach < 0, before, after)) ** 2)
+        drawn *= (area[near] / (np.sqrt(np.pi / 2) * (before + after)))[:, None]
+        sample = middle[:, None] + reach + margin
+        canvas += np.bincount(sample.ravel(), weights=drawn.ravel(), minlength=len(canvas))
+    return canvas[margin:-margin]
 
 
 def _drained(inflow: np.ndarray, seconds: float, rate: float) -> np.ndarray:

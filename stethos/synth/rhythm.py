@@ -106,7 +106,14 @@ def breathing(visit: Mapping[str, Any], seed: int, world: World, seconds: float)
     return Breathing(start, length, depth, float(visit["breath_inspiration"]))
 
 
-def beats(visit: Mapping[str, Any], seed: int, world: World, seconds: float, breath: Breathing | None = None) -> Beats:
+def beats(
+    visit: Mapping[str, Any],
+    seed: int,
+    world: World,
+    seconds: float,
+    breath: Breathing | None = None,
+    slow: SlowWave | None = None,
+) -> Beats:
     """The beats of a visit of a world with a circulation, from some before the recording to its end.
 
     Args:
@@ -115,6 +122,7 @@ def beats(visit: Mapping[str, Any], seed: int, world: World, seconds: float, bre
         world: Constants.
         seconds: Length of the recording.
         breath: The course of breathing, where it is at hand.
+        slow: The Mayer wave, where it is at hand.
     """
     breath = breath or breathing(visit, seed, world, seconds)
     mean = 60 / visit["heart_rate"]
@@ -131,7 +139,7 @@ def beats(visit: Mapping[str, Any], seed: int, world: World, seconds: float, bre
     start = -BEFORE * 0.5 - mean * chance[0, 1]
     interval = np.maximum(mean * rest * times, world["beat.shortest"])
     if visit["rhythm"] != "AF":
-        mayer, lag = slow_wave(visit, seed, world, seconds), world["breath.lags"][0]
+        mayer, lag = slow or slow_wave(visit, seed, world, seconds), world["breath.lags"][0]
         for _ in range(2):  # when a beat comes depends on the beats before it
             time = start + np.cumsum(interval) - interval
             swing = visit["mayer_beats"] * mayer(time) - visit["breath_beats"] * breath(time - lag)

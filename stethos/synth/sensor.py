@@ -9,7 +9,7 @@ come from the same course at any rate.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -37,7 +37,8 @@ def recorded(blood: np.ndarray, visit: Mapping[str, Any], seed: int, world: Worl
     gain = world.at_site("pulse_amplitude", site) * np.exp(spread * rng.standard_normal())
     light = visit["perfusion"] ** (1 - adjusted) * blood
     if world.noise:
-        light = light + visit["perfusion"] ** -adjusted * _disturbance(len(blood), visit, seed, world, rate)
+        disturbed = _disturbance(len(blood), movements(visit, seed, world, len(blood) / rate), site, rate, world, rng)
+        light = light + visit["perfusion"] ** -adjusted * disturbed
     light = gain * _coupled(light, site, rate, world)
     spells = _spells(visit, seed, world, len(blood) / rate) if world.noise else {}
     for start, _ in spells.get("gain_steps", ()):
@@ -113,15 +114,15 @@ class Movement:
 
 def movements(visit: Mapping[str, Any], seed: int, world: World, seconds: float) -> Iterator[Movement]:
     """The movements of a recording, in order; the first are the same however long it lasts."""
-    rng, normal = stream(visit, seed, 18), stream(visit, seed, 19)
+    rng = stream(visit, seed, 18)
     least, more, most = world["motion.length"]
     size, spread, often = world["motion.size"]
     low, high = world["motion.frequency"]
     usual = world.at_site("pulse_motion", visit["site"])
-    per_minute = usual * np.exp(often * normal.standard_normal() - often**2 / 2)
+    per_minute = usual * np.exp(often * rng.standard_normal() - often**2 / 2)
     start, waves = 0.0, np.array(world["motion.waves"])
     while True:
-        chance, noise = rng.random(3 + 5 * len(waves)), normal.standard_normal(7)
+        chance, noise = rng.random(3 + 5 * len(waves)), rng.standard_normal(7)
         start -= 60 / per_minute * np.log1p(-chance[0])
         if start >= seconds:
             return
@@ -137,9 +138,10 @@ def movements(visit: Mapping[str, Any], seed: int, world: World, seconds: float)
         )
 
 
-def _disturbance(count: int, visit: Mapping[str, Any], seed: int, world: World, rate: float) -> np.ndarray:
+def _disturbance(
+    count: int, moves: Iterable[Movement], site: str, rate: float, world: World, rng: np.random.Generator
+) -> np.ndarray:
     """Drift, noise and artefacts of movement, in the site's median pulses, `(T,)`."""
-    rng, site = stream(visit, seed, 20), visit["site"]
     share = np.exp(world["device.spread"] * rng.standard_normal(3)) * world.noise
     level = [world.at_site(f"pulse_{kind}", site) for kind in ("wander", "noise", "artefact")]
     coupling, time = rng.standard_normal(3), np.arange(count) / rate
@@ -147,9 +149,9 @@ def _disturbance(count: int, visit: Mapping[str, Any], seed: int, world: World, 
     grid = int(count / rate * GRID) + 2
     drift = _smooth(rng.standard_normal(grid + _WARM), world)[_WARM:]
     held = level[0] * share[0] * np.interp(time, np.arange(grid) / GRID, drift)
-    held += level[1] * share[1] * stream(visit, seed, 21).standard_normal(count)
+    held += level[1] * share[1] * rng.standard_normal(count)
     felt, lag = level[2] * share[2] / world["motion.size"][0], world["motion.lag"]
-    for movement in movements(visit, seed, world, count / rate):
+    for movement in moves:
         part, waves = movement.waves(time - lag, world)
         seen = coupling @ (movement.way[:, None] * waves[:3])
         held[part] += felt * movement.size * (seen + world["motion.own_share"] * 0.5 * waves[3])
@@ -171,15 +173,17 @@ def _smooth(noise: np.ndarray, world: World) -> np.ndarray:
 def _coupled(light: np.ndarray, site: str, rate: float, world: World) -> np.ndarray:
     """Through the device's band, with its delay."""
     low, high = world.at_site("pulse_low_cut", site), min(world.at_site("pulse_high_cut", site), 0.45 * rate)
-    for sections in _band(low, high, rate):
-        light, _ = sosfilt(sections, light, zi=sosfilt_zi(sections) * light[0])
-    return light
+    sections, settled = _band(low, high, rate)
+    return sosfilt(sections, light, zi=settled * light[0])[0]
 
 
 @lru_cache(maxsize=32)
-def _band(low: float, high: float, rate: float) -> list[np.ndarray]:
-    sections = [butter(2, high, "lowpass", fs=rate, output="sos")]
-    return sections + ([butter(1, low, "highpass", fs=rate, output="sos")] if low else [])
+def _band(low: float, high: float, rate: float) -> tuple[np.ndarray, np.ndarray]:
+    """Second-order sections, and their state after a constant 1."""
+    sections = butter(2, high, "lowpass", fs=rate, output="sos")
+    if low:
+        sections = np.concatenate([sections, butter(1, low, "highpass", fs=rate, output="sos")])
+    return sections, sosfilt_zi(sections)
 
 
 def _spells(visit: Mapping[str, Any], seed: int, world: World, seconds: float) -> dict[str, list[tuple[float, float]]]:
@@ -187,9 +191,9 @@ def _spells(visit: Mapping[str, Any], seed: int, world: World, seconds: float) -
     kinds = ("gaps", "flats", "saturated", "gain_steps")
     bounds = [*world["device.spells"], [0.0, 0.0]]
     found: dict[str, list[tuple[float, float]]] = {}
-    for number, (kind, (least, most)) in enumerate(zip(kinds, bounds, strict=True)):
+    rng = stream(visit, seed, 22)
+    for kind, (least, most) in zip(kinds, bounds, strict=True):
         per_minute = world.at_site(f"pulse_{kind}", visit["site"]) * world.noise
-        rng = stream(visit, seed, 22, number)
         found[kind] = list(_poisson(rng, per_minute, seconds, least, most)) if per_minute else []
     return found
 
