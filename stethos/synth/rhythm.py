@@ -9,7 +9,7 @@ and are the same however long the recording is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -131,22 +131,36 @@ def beats(
     chance = stream(visit, seed, 13).random((count, 2))
     ectopic = _ectopic(chance[:, 0], visit["ectopic_share"])
     early, late = world["rhythm.ectopic_interval"]
-    times = np.where(ectopic, early, 1.0) * np.where(_after(ectopic), late, 1.0)
+    times = mean * np.where(ectopic, early, 1.0) * np.where(_after(ectopic), late, 1.0)
+    start, shortest = -BEFORE * 0.5 - mean * chance[0, 1], world["beat.shortest"]
     if visit["rhythm"] == "AF":
         rest = np.maximum(1 + visit["fibrillation_spread"] * noise[:, 0], 0.5)
+        interval = np.maximum(times * rest, shortest)
     else:
+        swing = _swing(visit, breath, slow or slow_wave(visit, seed, world, seconds), world)
         rest = 1 + visit["beat_jitter"] * noise[:, 0] + visit["beat_drift"] * _drifting(noise[:, 1], mean, world)
-    start = -BEFORE * 0.5 - mean * chance[0, 1]
-    interval = np.maximum(mean * rest * times, world["beat.shortest"])
-    if visit["rhythm"] != "AF":
-        mayer, lag = slow or slow_wave(visit, seed, world, seconds), world["breath.lags"][0]
-        for _ in range(2):  # when a beat comes depends on the beats before it
-            time = start + np.cumsum(interval) - interval
-            swing = visit["mayer_beats"] * mayer(time) - visit["breath_beats"] * breath(time - lag)
-            interval = np.maximum(mean * (rest + swing) * times, world["beat.shortest"])
+        interval = _swinging(rest, times, start, swing, shortest)
     peak = start + np.cumsum(interval)
     size = 1 + 0.03 * breath(peak) + 0.01 * noise[:, 2]
     return Beats(peak, interval, ectopic, size, 0.0)
+
+
+def _swing(
+    visit: Mapping[str, Any], breath: Breathing, slow: SlowWave, world: World
+) -> Callable[[np.ndarray], np.ndarray]:
+    """How much longer than usual, relative, an interval is that starts at a time in s."""
+    lag = world["breath.lags"][0]
+    return lambda time: visit["mayer_beats"] * slow(time) - visit["breath_beats"] * breath(time - lag)
+
+
+def _swinging(
+    rest: np.ndarray, times: np.ndarray, start: float, swing: Callable[[np.ndarray], np.ndarray], shortest: float
+) -> np.ndarray:
+    """Intervals in s, each swung by the time at which it starts, which is when those before it end."""
+    interval = np.maximum(times * rest, shortest)
+    for _ in range(2):
+        interval = np.maximum(times * (rest + swing(start + np.cumsum(interval) - interval)), shortest)
+    return interval
 
 
 class SlowWave:
