@@ -318,7 +318,8 @@ def _level(rise: np.ndarray, tops: np.ndarray, samples: int, rate: float) -> np.
     np.maximum.at(highest, tops * count // samples, rise)
     around = median_filter(highest, 5, mode="reflect")
     centres = (np.arange(count) + 0.5) * samples / count
-    return np.maximum(np.interp(tops, centres, around), np.finfo(float).tiny)
+    least = max(1e-9 * rise.max(initial=0.0), np.finfo(float).tiny)  # where most of a recording is still
+    return np.maximum(np.interp(tops, centres, around), least)
 
 
 def _refined(wave: np.ndarray, feet: np.ndarray, tops: np.ndarray, rate: float) -> Beats:
