@@ -20,7 +20,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -78,6 +78,7 @@ class Reply:
 
     Args:
         text: The answer.
+        url: Of the server.
         model: Its name as the server tells it; empty where it does not.
         read: Tokens of the question; None where the server does not tell.
         written: Tokens of the answer; None likewise.
@@ -85,6 +86,7 @@ class Reply:
     """
 
     text: str
+    url: str = ""
     model: str = ""
     read: int | None = None
     written: int | None = None
@@ -102,11 +104,12 @@ class Endpoint:
         key_variable: Environment variable that holds the server's key; empty where it needs none. The key itself is
             read at each question, and neither kept nor logged.
         seed: For the model's draws.
+        at_once: Questions under way at the same time, at most.
         patience: How long and how often it is asked.
 
     Raises:
         EndpointError: The URL is none, has a key or password in it, or leads away from this machine without leave;
-            its host has no address; the model has no name; the variable with the key is not set.
+            its host has no address; the model has no name; the variable with the key is not set; `at_once` is below 1.
     """
 
     url: str
@@ -114,6 +117,7 @@ class Endpoint:
     allow_remote: bool = False
     key_variable: str = ""
     seed: int = 0
+    at_once: int = 4
     patience: Patience = field(default_factory=Patience)
 
     def __post_init__(self) -> None:
@@ -122,6 +126,8 @@ class Endpoint:
         object.__setattr__(self, "url", f"{parts.scheme}://{parts.netloc}{path}")
         if not self.model.strip():
             raise EndpointError(f"{self.url}: needs the name of a model; ask the server for those that it has")
+        if self.at_once < 1:
+            raise EndpointError(f"{self.url}: needs at least one question under way; got {self.at_once}")
         self._key()
         elsewhere = not all(is_loopback(address) for address in self._addresses())
         if elsewhere or _in_a_cloud(self.model):
@@ -170,7 +176,7 @@ class Endpoint:
             with self._connected(deadline) as connection:
                 connection.request("POST", urlsplit(self.url).path + _PATH, body, self._headers())
                 with connection.getresponse() as response:
-                    return _reply(response, _whole(response), self._key())
+                    return replace(_reply(response, _whole(response), self._key()), url=self.url)
         except EndpointError:
             raise
         except (OSError, http.client.HTTPException) as error:
@@ -324,7 +330,7 @@ def _reply(response: http.client.HTTPResponse, data: bytes, key: str) -> Reply:
     told = answer.get("model")
     read, written = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
     cut = choice.get("finish_reason") == "length"
-    return Reply(text, told if isinstance(told, str) else "", read, written, cut)
+    return Reply(text, "", told if isinstance(told, str) else "", read, written, cut)
 
 
 def _count(value: object) -> int | None:
