@@ -177,7 +177,7 @@ def _people(tables: Tables) -> Sequence[pl.LazyFrame]:
 
     frame = tables["patients"]
     names = columns_of(frame, "patients", "subject_id", "gender")
-    gender = shaped(frame, "patients", pl.lit(None, pl.Datetime("us")), pl.lit("GENDER//") + pl.col("gender"))
+    gender = shaped(frame, "patients/sex", pl.lit(None, pl.Datetime("us")), pl.lit("GENDER//") + pl.col("gender"))
     if "anchor_age" in names:
         year = pl.col("anchor_year").cast(pl.Int32, strict=False) - pl.col("anchor_age").cast(pl.Int32, strict=False)
         birth = pl.datetime(year, 1, 1)
@@ -188,7 +188,7 @@ def _people(tables: Tables) -> Sequence[pl.LazyFrame]:
         birth = pl.when(moved).then(pl.col("first").dt.offset_by("-91y")).otherwise(moment("dob"))
     else:
         raise FormatError(f"the table patients needs anchor_age and anchor_year, or dob; it has {', '.join(names)}")
-    return gender, shaped(frame, "patients", birth, pl.lit("MEDS_BIRTH"))
+    return gender, shaped(frame, "patients/birth", birth, pl.lit("MEDS_BIRTH"))
 
 
 def _coded(table: str, kind: str) -> Callable[[Tables], Sequence[pl.LazyFrame]]:
