@@ -8,7 +8,7 @@ from stethos.augment.pulse import as_seen_by
 
 
 def test_the_share_that_is_hidden_is_the_share_asked_for_in_whole_blocks():
-    u = draws.uniform(0, 0, torch.arange(2000), 2 + 1200 // 40)
+    u = draws.uniform(0, 0, torch.arange(2000), 3 + 1200 // 40)
     hidden = hidden_blocks(u, 1200, 40, 0.3)
     assert abs(float(hidden.float().mean()) - 0.3) < 0.01
     edges = (hidden[:, 1:] != hidden[:, :-1]).nonzero()
@@ -17,13 +17,13 @@ def test_the_share_that_is_hidden_is_the_share_asked_for_in_whole_blocks():
 
 
 def test_blocks_begin_elsewhere_from_row_to_row():
-    u = draws.uniform(0, 0, torch.arange(500), 2 + 1200 // 40)
+    u = draws.uniform(0, 0, torch.arange(500), 3 + 1200 // 40)
     hidden = hidden_blocks(u, 1200, 40, 0.5)
     assert len((hidden[:, 1:] != hidden[:, :-1]).nonzero()[:, 1].unique()) > 1000
 
 
 def test_blocks_of_one_sample_are_hidden_sample_by_sample():
-    hidden = hidden_blocks(draws.uniform(0, 0, torch.arange(50), 1202), 1200, 1, 0.5).float()
+    hidden = hidden_blocks(draws.uniform(0, 0, torch.arange(50), 1203), 1200, 1, 0.5).float()
     neighbours = torch.corrcoef(torch.stack([hidden[:, 1:].flatten(), hidden[:, :-1].flatten()]))[0, 1]
     assert abs(float(neighbours)) < 0.02
 
@@ -59,3 +59,8 @@ def test_the_rates_of_heart_and_breath_are_where_they_were():
     assert (power[:, 1:].argmax(1) + 1 == 36).all()
     sides = power[:, [33, 39]] / power[:, [36]]
     assert ((sides > 0.1) & (sides < 0.2)).all()  # 0.15 each side, as drawn
+
+
+def test_blocks_that_do_not_divide_a_patch_are_hidden_too():
+    hidden = hidden_blocks(draws.uniform(0, 0, torch.arange(200), 3 + 1200 // 160), 1200, 160, 1.0)
+    assert hidden.all()

@@ -30,7 +30,8 @@ def fourth(tmp_path):
         patients="subject_id,gender,anchor_age,anchor_year,anchor_year_group,dod\n7,F,60,2150,2011 - 2013,",
         admissions="subject_id,hadm_id,admittime,dischtime\n7,70,2150-01-01 08:00:00,2150-01-05 10:00:00",
         prescriptions="subject_id,hadm_id,starttime,drug\n7,70,2150-01-02 00:00:00,Metoprolol\n7,70,,Aspirin",
-        labevents="subject_id,hadm_id,itemid,charttime,value,valuenum,valueuom\n7,70,50971,2150-01-02 06:00:00,6.1,6.1,mEq/L",
+        labevents="subject_id,hadm_id,itemid,charttime,value,valuenum,valueuom\n"
+        "7,70,50971,2150-01-02 06:00:00,6.1,6.1,mEq/L",
         d_labitems="itemid,label,fluid,category\n50971,Potassium,Blood,Chemistry",
         omr="subject_id,chartdate,seq_num,result_name,result_value\n7,2149-12-01,1,Blood Pressure,131/77",
         procedures_icd="subject_id,hadm_id,seq_num,chartdate,icd_code,icd_version\n7,70,1,2150-01-03,0210093,10",
@@ -132,7 +133,8 @@ def test_mc_med_is_read_by_any_name_of_its_columns(tmp_path):
         "11,900,64,F,428.0,I50.9,Heart failure,2021-03-01 10:00:00,2021-03-01 18:00:00",
         pmh="MRN,Code,CodeType,Desc10\n11,J44.9,10,Chronic obstructive pulmonary disease",
         meds="MRN,name,generic,start_date\n11,Lopressor,metoprolol,2020-01-05",
-        labs="CSN,Component_name,Component_value,Component_units,Result_time\n900,Potassium,6.0,mmol/L,2021-03-01 11:00:00",
+        labs="CSN,Component_name,Component_value,Component_units,Result_time\n"
+        "900,Potassium,6.0,mmol/L,2021-03-01 11:00:00",
         rads="CSN,Study,Result_time,Impression\n900,XR CHEST,2021-03-01 12:00:00,No pneumonia.",
         numerics="CSN,Source,Measure,Value,Time\n900,Monitor,HR,88,2021-03-01 10:30:00",
     )

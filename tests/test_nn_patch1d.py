@@ -1,10 +1,11 @@
 """Patches become tokens, and the published form keeps its size and its blindness to order."""
 
+import numpy as np
 import pytest
 import torch
 
 from stethos.errors import RecipeError
-from stethos.nn.attention import PatchPool, places
+from stethos.nn.attention import PatchPool, Swing, places
 from stethos.nn.patch1d import PatchShape, SampleEncoder, TokenEncoder, pooled, token_valid
 
 SMALL = PatchShape(samples=240, token=40, width=32, heads=4, layers=2, feedforward=64)
@@ -124,3 +125,42 @@ def test_a_patch_that_holds_nothing_gets_no_attention_and_changes_nothing():
 def test_places_are_unlike_one_another_over_a_day():
     told = places(2880, 32)
     assert torch.cdist(told, told).fill_diagonal_(9).min() > 1e-2
+
+
+def swaying(per_minute, phase=0.0):
+    """Tokens of a second, one trace of which swings."""
+    time = torch.arange(30.0)
+    tokens = torch.zeros(1, 30, 8)
+    tokens[0, :, 2] = torch.sin(2 * torch.pi * per_minute / 60 * time + phase)
+    return tokens
+
+
+@pytest.fixture
+def swing():
+    torch.manual_seed(0)
+    return Swing(30, 8, 4)
+
+
+def test_a_swing_is_known_by_its_rate_and_not_by_its_beginning(swing):
+    there = torch.ones(1, 30, dtype=torch.bool)
+    rows = [swing(swaying(rate, phase), there) for rate, phase in ((12, 0.0), (12, 1.0), (18, 0.0))]
+    assert (rows[0] - rows[1]).norm() < 0.2 * (rows[0] - rows[2]).norm()
+
+
+def test_the_power_of_a_swing_is_at_its_own_rate(swing):
+    seen = swaying(14) @ torch.eye(8)[:, 2:3]
+    both = seen.transpose(1, 2) @ swing.wave
+    power = both[..., :15].square() + both[..., 15:].square()
+    assert int(power.argmax()) + 1 == 7  # 14/min are 7 turns in 30 s
+    windowed = (seen[0, :, 0] * torch.hann_window(31)[1:]).numpy()
+    assert torch.allclose(power[0, 0], torch.from_numpy(abs(np.fft.rfft(windowed)[1:]) ** 2).float(), atol=1e-4)
+
+
+def test_a_level_is_no_swing_and_what_is_not_there_does_not_count(swing):
+    there = torch.ones(1, 30, dtype=torch.bool)
+    assert torch.allclose(swing(swaying(12), there), swing(swaying(12) + 5, there), atol=1e-4)
+    there[0, 20:] = False
+    other = torch.where(there[..., None], swaying(12), 7.0)
+    assert torch.allclose(swing(swaying(12), there), swing(other, there), atol=1e-4)
+    none = swing(swaying(12), torch.zeros_like(there))
+    assert torch.allclose(none, swing.out.bias)

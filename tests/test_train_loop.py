@@ -260,6 +260,14 @@ def test_validation_without_a_monitor_is_refused(tmp_path):
         fit(line(), draw, SCHEDULE, Run(tmp_path), validate=lambda model: {"auroc": 0.5})
 
 
+def test_a_look_can_stop_a_training_with_its_reason(tmp_path):
+    options = Options(refuse=lambda found: "it has collapsed" if found["monitor"] < 0.5 else "")
+    looks = iter([0.9, 0.4])
+    plan = replace(SCHEDULE, validate_every=2)
+    with pytest.raises(RunError, match="step 4: it has collapsed"):
+        fit(line(), draw, plan, Run(tmp_path), validate=lambda model: {"monitor": next(looks)}, options=options)
+
+
 def test_a_batch_smaller_than_its_parts_is_refused(tmp_path):
     with pytest.raises(RecipeError, match="raise batch or lower accumulate"):
         fit(line(), draw, replace(SCHEDULE, accumulate=9), Run(tmp_path))

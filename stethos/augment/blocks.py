@@ -12,7 +12,7 @@ def hidden_blocks(u: Tensor, samples: int, block: int, share: float) -> Tensor:
     Single samples can be restored from their neighbours; a block of several beats only by whoever knows the rhythm.
 
     Args:
-        u: Draws `(B, n)`, n = 2 + samples // block: the first shifts all blocks, the others decide on one each.
+        u: Draws `(B, n)`, n = 3 + samples // block: the first shifts all blocks, the others decide on one each.
         samples: Of a row.
         block: Samples of a block; 1 hides sample by sample.
         share: Chance that a block is hidden.

@@ -251,8 +251,8 @@ def token_count() -> tuple[Count, str]:
 def upper_count(text: str) -> int:
     """Tokens of a text of medical words, counted rather too high than too low.
 
-    One for two letters of a plain word, one a sign, one a letter where digits or other alphabets are in the word, and the
-    two around it all.
+    One for two letters of a plain word, one a sign, one a letter where digits or other alphabets are in the word, and
+    the two around it all.
     """
     words = "".join(sign if sign.isalnum() else " " for sign in text).split()
     signs = sum(not (sign.isalnum() or sign.isspace()) for sign in text)

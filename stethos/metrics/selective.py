@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stethos.metrics.clusters import binary
+from stethos.metrics import resample
+from stethos.metrics.clusters import Clusters, binary, known
 from stethos.metrics.interval import proportion
 
 
@@ -70,3 +71,64 @@ def error_against_coverage(
         refused_error=np.divide(refused_wrong, refused, out=np.full(len(cuts), np.nan), where=refused > 0),
         events_kept=(event & answered).sum(axis=1) / event.sum(),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class GradedCurve:
+    """Mean absolute error of what is still answered when the least sure rows are refused; each `(P,)`.
+
+    Args:
+        cut: Lowest confidence that is still answered.
+        coverage: Share of rows answered, falling from 1.
+        error: Mean absolute error among them, in the unit of the truth.
+        low: Lower end of its interval.
+        high: Upper end.
+        refused_error: Mean absolute error of the refused; NaN where none is refused.
+    """
+
+    cut: np.ndarray
+    coverage: np.ndarray
+    error: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    refused_error: np.ndarray
+
+
+def graded_against_coverage(
+    truth: np.ndarray, estimate: np.ndarray, confidence: np.ndarray, subject: np.ndarray, points: int = 10
+) -> GradedCurve:
+    """Mean absolute error as the rows of lowest confidence are refused step by step.
+
+    Args:
+        truth: Measured, NaN unknown (dropped), `(N,)`.
+        estimate: In the same unit, `(N,)`.
+        confidence: Such as quality; higher is answered for longer, `(N,)`.
+        subject: Subject of each row, drawn for the intervals of 95 %, `(N,)`.
+        points: Steps of coverage from 1 down; rows of equal confidence are refused together, so there may be fewer.
+
+    Raises:
+        ScoreError: Nothing is known.
+    """
+    truth, estimate, confidence, subject = known(truth, estimate, confidence, subject)
+    error = np.abs(estimate - truth)
+    cuts = np.unique(np.quantile(confidence, np.arange(points) / points, method="higher"))
+    answered = confidence >= cuts[:, None]  # (P, N)
+    ends = np.array([_spread_of_mean(error[rows], subject[rows]) for rows in answered])
+    refused = (~answered).sum(axis=1)
+    lost = (error * ~answered).sum(axis=1)
+    return GradedCurve(
+        cut=cuts,
+        coverage=answered.mean(axis=1),
+        error=np.array([error[rows].mean() for rows in answered]),
+        low=ends[:, 0],
+        high=ends[:, 1],
+        refused_error=np.divide(lost, refused, out=np.full(len(cuts), np.nan), where=refused > 0),
+    )
+
+
+def _spread_of_mean(values: np.ndarray, subject: np.ndarray) -> tuple[float, float]:
+    """Interval of a mean over rows, subjects drawn."""
+    clusters = Clusters.of(subject)
+    total, size = clusters.total(values), clusters.total(np.ones(len(values)))
+    drawn = resample.over_subjects(lambda times: ((times @ total) / (times @ size))[:, None], clusters, 500, 0)
+    return resample.percentile(drawn[:, 0], 0.95)

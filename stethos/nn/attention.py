@@ -65,3 +65,38 @@ def places(count: int, width: int) -> Tensor:
     turn = torch.exp(-math.log(LONGEST) * torch.arange(0, width, 2) / width)  # (width / 2,) radians a place
     angle = torch.arange(count)[:, None] * turn
     return torch.stack([angle.sin(), angle.cos()], dim=2).flatten(1)[:, :width]
+
+
+class Swing(nn.Module):
+    """How tokens rise and fall over a patch, as one row: `(N, L, D)` to `(N, D)`.
+
+        s = W tokens, around its mean   (N, L, K)
+        row = W′ log(1 + |DFT of s|²)   over the K traces
+
+    The mean of a patch's tokens tells what a beat looks like and not how often beats grow and shrink: breath and Mayer
+    waves are swings from token to token. Power alone is kept, so that when a breath began does not matter. The
+    transform is two products with fixed matrices, which every runtime has.
+
+    Args:
+        tokens: L.
+        width: D.
+        traces: K.
+    """
+
+    def __init__(self, tokens: int, width: int, traces: int) -> None:
+        super().__init__()
+        self.wave: Tensor
+        angle = 2 * math.pi * torch.arange(tokens)[:, None] * torch.arange(1, tokens // 2 + 1) / tokens
+        bell = torch.hann_window(tokens + 1)[1:, None] if tokens > 2 else torch.ones(tokens, 1)
+        self.register_buffer("wave", torch.cat([angle.cos(), angle.sin()], dim=1) * bell, persistent=False)
+        self.trace = nn.Linear(width, traces, bias=False)
+        self.out = nn.Linear(traces * (tokens // 2), width)
+
+    def forward(self, tokens: Tensor, there: Tensor) -> Tensor:
+        """The row; tokens that are not there are taken for the mean of the others."""
+        weight = there.to(tokens.dtype)[..., None]  # (N, L, 1)
+        trace = self.trace(tokens)
+        trace = (trace - (trace * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp(min=1)) * weight
+        both = trace.transpose(1, 2) @ self.wave.to(trace)  # (N, K, 2 F)
+        real, imaginary = both.chunk(2, dim=2)
+        return self.out(torch.log1p(real.square() + imaginary.square()).flatten(1))

@@ -79,7 +79,8 @@ def flow(run: Run) -> Section:
     """How many records came how far, and why the others did not."""
     told = json.loads((run.folder / "flow.json").read_text())
     steps = [(step["label"], step["records"], step["subjects"], step["lost"]) for step in told["flow"]]
-    split = 1 + max(place for place, step in enumerate(steps) if step[0].endswith(" known"))  # then come the parts
+    known = [place for place, step in enumerate(steps) if step[0].endswith((" known", "all records"))]
+    split = 1 + max(known, default=0)  # then come the parts
     blocks: list[Block] = [picture.flow("Cohort flow", steps[:split], [step[:3] for step in steps[split:]])]
     lost = [f"Not in {label}: {words}." for label, _, _, words in steps[split:] if words]
     refused = [[reason, count] for reason, count in told["refused"].items()]

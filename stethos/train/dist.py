@@ -6,6 +6,9 @@ that of the whole step (contrastive: `gather` first), or scales its part up to t
 
 import gc
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -13,6 +16,8 @@ import torch.distributed as processes
 from torch import Tensor, nn
 
 from stethos.errors import RecipeError, RunError
+
+_APART: ContextVar[bool] = ContextVar("apart", default=False)
 
 
 def join() -> torch.device:
@@ -45,12 +50,22 @@ def leave() -> None:
 
 def rank() -> int:
     """Number of this process, from 0."""
-    return processes.get_rank() if processes.is_initialized() else 0
+    return processes.get_rank() if processes.is_initialized() and not _APART.get() else 0
 
 
 def size() -> int:
     """How many processes train together."""
-    return processes.get_world_size() if processes.is_initialized() else 1
+    return processes.get_world_size() if processes.is_initialized() and not _APART.get() else 1
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Within, this process computes as if it were the only one, so that a look at an objective waits for nobody."""
+    before = _APART.set(True)
+    try:
+        yield
+    finally:
+        _APART.reset(before)
 
 
 def chief() -> bool:

@@ -43,6 +43,8 @@ class Options:
             is the same in parts as in one only when its own count is given here.
         settle: What is done to the weights that are to be judged, in evaluation mode and on every process, such as
             measuring batch-norm statistics anew; it must leave the weights themselves alone.
+        refuse: Given what `validate` found, why the training must not go on, such as a collapse; empty if nothing is
+            wrong.
         log_every: Steps between rows of the log; 0 for about a hundred rows in all.
         checkpoint_seconds: Time after which the next step is followed by a checkpoint; each look at the
             validation set is, too.
@@ -52,6 +54,7 @@ class Options:
     factors: Mapping[str, float] = field(default_factory=dict)
     count: Callable[[Any], Tensor | float] | None = None
     settle: Callable[[nn.Module], None] | None = None
+    refuse: Callable[[Mapping[str, float]], str] | None = None
     log_every: int = 0
     checkpoint_seconds: float = 120.0
 
@@ -100,7 +103,8 @@ def fit(
         options: The rest.
 
     Raises:
-        RunError: SIGTERM or SIGINT came, the loss is not finite, or another process trains in the folder.
+        RunError: SIGTERM or SIGINT came, the loss is not finite, `refuse` found a reason, or another process trains
+            in the folder.
         RecipeError: Nothing is trainable, or the batch has too few rows to share.
         FormatError: The disk is full.
     """
@@ -190,6 +194,8 @@ class _Training:
             found = same({k: float(v) for k, v in self.validate(self.model).items()} if chief() else {})
             if "monitor" not in found:
                 raise RunError(f"validation needs a number named monitor; got {', '.join(found) or 'none'}")
+            if reason := self.options.refuse(found) if self.options.refuse else "":
+                raise RunError(f"step {self.standing.step}: {reason}")
             if self.standing.see(found):
                 self.standing.best = _copied(self.model)
         training_mode(self.model)
