@@ -59,6 +59,12 @@ def test_a_gap_is_not_the_value_zero(encoder):
     assert not torch.allclose(encoder(x, everywhere(x))[0], encoder(x, gap)[0])
 
 
+def test_the_stem_is_four_convolutions_side_by_side(encoder):
+    two = torch.randn(2, 2, 240, generator=torch.Generator().manual_seed(3))
+    apart = torch.cat([branch(two)[..., : 240 // encoder.stride] for branch in encoder.stem], dim=1).transpose(1, 2)
+    assert torch.allclose(encoder._waves(two), apart, atol=1e-5)
+
+
 def test_a_patch_without_anything_gives_finite_tokens_and_a_row_of_zeros():
     x = patches(2)
     valid = everywhere(x)

@@ -98,7 +98,7 @@ def test_vital_signs_are_told_only_where_they_are_asked_for():
 
 def test_age_and_sex_are_one_sentence_and_can_be_left_out():
     events = [event("GENDER//F", ""), event("MEDS_BIRTH", "1950-01-01"), ten("I10")]
-    assert render(chart_of("p", events, UNTIL), 100, words).sentences[0].text == "71-year-old woman."
+    assert render(chart_of("p", events, UNTIL), 100, words).sentences[0].text == "Woman in the seventies; 71 years old."
     none = chart_of("p", events, UNTIL, switches=Switches(demographics=False))
     assert names(none) == ["hypertension"]
     old = chart_of("p", [event("GENDER//M", ""), event("MEDS_BIRTH", "1920-01-01")], UNTIL)

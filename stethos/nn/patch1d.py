@@ -14,6 +14,7 @@ Reference:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -89,13 +90,26 @@ class TokenEncoder(nn.Module):
         """
         seen = valid if hidden is None else valid & ~hidden
         two = torch.stack([torch.where(seen, x, 0), seen.to(x.dtype)], dim=1)  # (N, 2, S)
-        frames = self.shape.samples // self.stride
-        waves = torch.cat([branch(two)[..., :frames] for branch in self.stem], dim=1)  # (N, D, frames)
-        waves = nn.functional.gelu(self.norm(waves.transpose(1, 2)))  # (N, frames, D)
+        waves = nn.functional.gelu(self.norm(self._waves(two)))  # (N, frames, D)
         tokens = self.join(waves.reshape(len(x), -1, self.join.in_features))  # (N, L, D)
         tokens = tokens if self.place is None else tokens + self.place
         there = token_valid(valid, self.shape.token)
         return self.last(self.layers(tokens, src_key_padding_mask=_ignored(there))), there
+
+    def _waves(self, two: Tensor) -> Tensor:
+        """All branches as one product, `(N, 2, S)` to `(N, frames, D)`: the narrower kernels are filled up with zeros.
+
+        On a processor a quarter faster in training than four convolutions whose outputs are turned round.
+        """
+        widest = KERNELS[-1]
+        branches = cast("list[nn.Conv1d]", list(self.stem))
+        sides = [(widest - kernel) // 2 for kernel in KERNELS]
+        weights = [nn.functional.pad(branch.weight, (side, side)) for branch, side in zip(branches, sides, strict=True)]
+        kernel = torch.cat(weights)  # (D, 2, 63)
+        bias = torch.cat([cast(Tensor, branch.bias) for branch in branches])
+        padded = nn.functional.pad(two, ((widest - self.stride + 1) // 2, widest))
+        windows = padded.unfold(2, widest, self.stride)[:, :, : self.shape.samples // self.stride]  # (N, 2, frames, 63)
+        return windows.transpose(1, 2).flatten(2) @ kernel.flatten(1).T + bias
 
 
 class SampleEncoder(nn.Module):

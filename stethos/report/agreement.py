@@ -92,7 +92,7 @@ def coverage(ax: Axes, curves: Mapping[str, Any], ylabel: str) -> None:
     for place, (name, (share, error, low, high)) in enumerate(curves.items()):
         look = style.look(place)
         ax.fill_between(100 * share, low, high, color=look.colour, alpha=0.12, linewidth=0)
-        shape = {"linestyle": look.dash, "marker": look.marker, "markersize": 3}
+        shape: dict[str, Any] = {"linestyle": look.dash, "marker": look.marker, "markersize": 3}
         ax.plot(100 * share, error, color=look.colour, label=name, **shape)
     ax.set(xlabel="recordings answered, %", ylabel=ylabel)
     ax.invert_xaxis()

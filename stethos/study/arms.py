@@ -101,8 +101,8 @@ def common(arms: Arms, task: int, part: str) -> Common | None:
     kinds = [subject] if graded else [subject[truth == kind] for kind in (0, 1)]
     if any(len(np.unique(kind)) < _FEWEST for kind in kinds):
         return None
-    said = {name: np.stack([s.score[s.split == part, task][known] for s in each]) for name, each in arms.items()}
-    return Common(truth, said, Clusters.of(subject), graded)
+    scores = {name: np.stack([s.score[s.split == part, task][known] for s in each]) for name, each in arms.items()}
+    return Common(truth, scores, Clusters.of(subject), graded)
 
 
 def arm_numbers(arms: Arms, own: str = "pretrained", seed: int = 0) -> dict[str, Estimate]:

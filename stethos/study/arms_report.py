@@ -43,6 +43,8 @@ ESTIMATE = (
     "Blood pressure here is estimated from the shape of the pulse. It is no measurement, and a model whose error is "
     "not surely below that of saying the mean on the validation part does not give it out."
 )
+HEADS = {"mae": "MAE", "lower": "lower limit", "upper": "upper limit", "auroc": "AUROC", "brier": "Brier score"}
+LIMITS = "MAE: mean absolute error. Bias and limits of agreement are of estimate minus measurement; r: correlation."
 _SHOWN = ("pretrained", "fused", "untrained", "classical")
 
 
@@ -92,6 +94,7 @@ def publish_arms(run: Run) -> None:
 
 def publish_ablation(run: Run, arms: Mapping[str, Sequence[Predictions]]) -> Run:
     """Write what each term, and the record, is worth over several seeds; `pretrained` is the whole method."""
+    run.private.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name, each in arms.items():
         for said in each:
             said.save(run.private / f"ablation-{name}-{int(said.seed[0])}.npz")
@@ -187,17 +190,15 @@ def _tables(arms: Mapping[str, Any], numbers: Mapping[str, Estimate]) -> Section
         if not parts:
             blocks.append(f"{_words(task)}: known of too few subjects, or of one kind alone, in the tested parts.")
             continue
-        kinds = ("mae", "rmse", "bias", "lower", "upper", "r") if metric == "mae" else ("auroc", "brier")
-        rows: list[list[Cell]] = []
+        kinds = ("mae", "bias", "lower", "upper", "r") if metric == "mae" else ("auroc", "brier")
         for part in parts:
-            for arm in arms:
-                cells = [numbers.get(f"{task}.{arm}.{part}.{kind}") for kind in kinds]
-                rows.append([part, WORDS.get(arm, arm), *cells])
-        unit = f", {UNITS[task]}" if task in UNITS else ""
-        names = {"mae": "mean absolute error", "lower": "lower limit of agreement", "upper": "upper limit of agreement",
-                 "r": "correlation", "auroc": "AUROC", "brier": "Brier score"}  # fmt: skip
-        blocks.append(Table(("part", "arm", *(names.get(kind, kind) for kind in kinds)), rows, _words(task) + unit))
-    return Section("Every task and arm", [*blocks, ESTIMATE])
+            cells: list[list[Cell]] = [
+                [WORDS.get(arm, arm), *(numbers.get(f"{task}.{arm}.{part}.{kind}") for kind in kinds)] for arm in arms
+            ]
+            unit = f" ({UNITS[task]})" if task in UNITS else ""
+            heads = ("arm", *(HEADS.get(kind, kind) for kind in kinds))
+            blocks.append(Table(heads, cells, f"{_words(task)}{unit}, {part}"))
+    return Section("Every task and arm", [*blocks, LIMITS, ESTIMATE])
 
 
 def _differences(arms: Mapping[str, Any], numbers: Mapping[str, Estimate], own: str) -> Section:
@@ -320,7 +321,7 @@ def _tiles(numbers: Mapping[str, Estimate], own: str) -> list[Tile]:
 
 def _summary(numbers: Mapping[str, Estimate], own: str) -> str:
     """Against the untrained encoder, task by task, and what the record is worth."""
-    better, rest = [], []
+    better, rest = list[str](), list[str]()
     for task in TASKS:
         item = numbers.get(f"{task}.{own}.minus_untrained")
         if item is not None:
@@ -341,9 +342,9 @@ def _statements(run: Run, first: Predictions, numbers: Mapping[str, Estimate]) -
     config = read_config(run)
     main = read_metadata(run.weights) if run.weights.is_file() else {}
     shut = [name for name, may in json.loads(main.get("gates", "{}")).items() if not may and name in PRESSURES]
-    headline = {
-        name: item for name, item in numbers.items() if name.count(".") == 2 and name.endswith(("mae", "auroc"))
-    }
+    told = ("pretrained", "fused", "untrained", "mean")
+    short = {name: item for name, item in numbers.items() if name.count(".") == 2}
+    headline = {n: item for n, item in short.items() if n.endswith((".mae", ".auroc")) and n.split(".")[1] in told}
     return {
         "what": f"{_title(run)}, from the channel {config['recipe']['channel']}, prepared by "
         f"{config['recipe']['prepare']}; arm: {main.get('named', 'none kept')}.",

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -107,7 +108,7 @@ def keep_features(run: Run, case: Case, train: np.ndarray) -> None:
     np.savez(path, features=features[rows], truth=case.told.truth[rows], subject=subjects, names=np.array(names))
 
 
-def add_external_arms(run: Run, name: str, case: Case, load: Callable[[Path], nn.Module]) -> None:
+def add_external_arms(run: Run, name: str, case: Case, load: Callable[[Path], Any]) -> None:
     """Score another cohort by every arm of a run, in place of an earlier one of that name.
 
     Args:

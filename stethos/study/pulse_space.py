@@ -23,6 +23,7 @@ from stethos.types import Cohort, Run
 PARTS = "parts.json"
 _BRACKETS = re.compile(r" \([^()]*\)")
 TRAINED_ON = ("train", "valid")
+FEWEST = 5  # subjects of each kind
 QUERIES: Mapping[str, str] = {
     "af": "Atrial fibrillation.",
     "atrial_fibrillation": "Atrial fibrillation.",
@@ -185,7 +186,7 @@ def ranked(case: Case, rows: Mapping[str, np.ndarray], near: np.ndarray, names: 
     """How well nearness to a sentence tells who has what the sentence says: part.column → (truth, nearness, subject).
 
     Args:
-        case: Records; a column that it lacks, or that is all one kind in a part, is left out.
+        case: Records; a column that it lacks, or of either kind of which a part has few subjects, is left out.
         rows: Row numbers of every tested part.
         near: Nearness of each record to each sentence, `(N, Q)`.
         names: Column of each sentence.
@@ -196,12 +197,10 @@ def ranked(case: Case, rows: Mapping[str, np.ndarray], near: np.ndarray, names: 
         for number, name in enumerate(names):
             truth = _column(case.told.cohort, name)[seen]
             known = np.isfinite(truth)
-            if len(np.unique(truth[known])) == 2:
-                found[f"{name}.{part}"] = (
-                    truth[known],
-                    near[seen, number][known],
-                    case.told.cohort.subjects[seen][known],
-                )
+            whose = case.told.cohort.subjects[seen][known]
+            kinds = [len(np.unique(whose[truth[known] == kind])) for kind in (0, 1)]
+            if min(kinds) >= FEWEST and np.isin(truth[known], (0, 1)).all():
+                found[f"{name}.{part}"] = (truth[known], near[seen, number][known], whose)
     return found
 
 
@@ -225,8 +224,9 @@ def write_rows(out: Path, case: Case, rows: np.ndarray, tables: Mapping[str, np.
         raise RecipeError(f"--out is a file that ends in .npz; got {out}")
     known = case.told.cohort
     memory = io.BytesIO()
-    ids = {"record": known.rows["id"][rows].astype(str), "subject": known.subjects[rows].astype(str)}
-    np.savez(memory, **ids, **{name: table.astype(np.float32) for name, table in tables.items()})
+    kept: dict[str, Any] = {name: table.astype(np.float32) for name, table in tables.items()}
+    kept |= {"record": known.rows["id"][rows].astype(str), "subject": known.subjects[rows].astype(str)}
+    np.savez(memory, **kept)
     write_atomic(Path(out), memory.getvalue())
     refused = len(known) - len(rows)
     return f"{out}: {len(rows)} recordings; {refused} without a usable patch are left out"

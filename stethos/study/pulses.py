@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -137,12 +137,12 @@ def begin_pulses(told: Told, run: Run, windows: PulseWindows, workers: int = 1, 
         run: Where the patches are kept.
         windows: How recordings are cut and judged.
         workers: Processes that prepare.
-        before: A run that may have prepared the same records in the same way already; then its patches are taken.
+        before: A run that may have prepared and measured the same records already; then its patches are taken.
 
     Raises:
         CohortError: No recording is usable.
     """
-    folder = _folder(told, run, windows, before)
+    folder, windows = _folder(told, run, windows, before)
     if not chief():
         same(None)  # wait until the chief has prepared
     with bar("preparing") as progress:
@@ -156,11 +156,14 @@ def begin_pulses(told: Told, run: Run, windows: PulseWindows, workers: int = 1, 
     return Case(run, told, prepared)
 
 
-def _folder(told: Told, run: Run, windows: PulseWindows, before: Run | None) -> Path:
-    measured = "-measured" if windows.measure else ""
-    name = f"{fingerprint(told.cohort)}{measured}"
-    there = before.private / "prepared" / name if before else None
-    return there if there and (there / "index.json").is_file() else run.private / "prepared" / name
+def _folder(told: Told, run: Run, windows: PulseWindows, before: Run | None) -> tuple[Path, PulseWindows]:
+    """Where the patches are, and how they were cut: with features too, where those are there already."""
+    name = fingerprint(told.cohort)
+    measured = f"{name}-measured"
+    there = before.private / "prepared" / measured if before else None
+    if there and (there / "index.json").is_file():
+        return there, replace(windows, measure=True)
+    return run.private / "prepared" / (measured if windows.measure else name), windows
 
 
 @dataclass(frozen=True, eq=False)
@@ -292,7 +295,7 @@ def lost_step(case: Case, rows: np.ndarray) -> Step:
     seen = case.seen(rows)
     lost = len(rows) - len(seen)
     subjects = len(np.unique(case.told.cohort.subjects[seen]))
-    return Step("with a usable patch", len(seen), subjects, f"{lost} without" if lost else "")
+    return Step("usable", len(seen), subjects, f"{lost} without a usable patch" if lost else "")
 
 
 def rows_here(told: Told, windows: PulseWindows, text: Sequence[str]) -> PulseRows:

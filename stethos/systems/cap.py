@@ -21,8 +21,9 @@ Source:
 Departures:
     - Tokens of a second with places, where the published encoder attends over each of 1000 samples without any: that
       is most of its cost, and without places it cannot tell a recording from one with its halves swapped.
-    - Blocks of a second are hidden, not single samples, which their neighbours give away; and only what is hidden and
-      was recorded is scored. The published loss counts padding and visible samples too (`restore_all`).
+    - Blocks of three seconds are hidden, not single samples, which their neighbours give away; and only what is hidden
+      and was recorded is scored. The published loss counts padding and visible samples too (`restore_all`).
+    - A patch's row holds how its tokens swing besides their mean (`swing`): breathing is in the swing alone.
     - `stay` compares two passes through the encoder. The published one draws dropout twice behind one pass (`views`).
     - The temperature is learned, the loss of both terms is the mean of both directions (the published anchor takes the
       sum, so its weight of 0.1 is 0.2 here), records of one subject or with one text are no negatives (`kin`).
@@ -134,7 +135,8 @@ from stethos.train.run import read_config, start_run
 from stethos.train.weights import load_weights, read_metadata, save_weights
 from stethos.types import Cohort, Predictions, Run, Schedule, Signal
 
-LEAST_SPREAD = 0.05  # of embeddings in the mean dimension, where 1 is that of directions drawn at random
+BUDGET = 64  # tokens of a simulated record: what matters most, and little else for a small tower to learn by heart
+LEAST_SPREAD = 0.02  # of embeddings in the mean dimension, where 1 is that of directions drawn at random
 
 
 @dataclass(frozen=True)
@@ -213,10 +215,10 @@ class Recipe:
     hide_text: float = 0.9
     records: Literal["own", "shuffled", "none"] = "own"
     restore: float = 1.0
-    stay: float = 0.1
-    anchor: float = 1.0
+    stay: float = 0.5
+    anchor: float = 2.0
     hidden: float = 0.5
-    block: float = 1.0
+    block: float = 3.0
     restore_all: bool = False
     views: int = 2
     temperature: float = 0.1
@@ -259,10 +261,10 @@ def reference() -> Recipe:
 
 def tiny() -> Recipe:
     """A narrow network and a small text tower that learn on two CPU cores in a few minutes."""
-    schedule = Schedule(steps=400, batch=96, lr=2e-3, ema=0.99, validate_every=100)
+    schedule = Schedule(steps=400, batch=192, lr=2e-3, ema=0.99, validate_every=100)
     return Recipe(
-        patches=2, width=64, layers=2, feedforward=128, dropout=0.0, space=64, text="bag",
-        morphology=(16, 32, 32, 64, 64), tune_steps=300, tune_batch=48, tune_lr=2e-3, label_draws=3, schedule=schedule,
+        patches=1, width=64, layers=2, feedforward=128, dropout=0.0, space=64, text="bag", hide_text=0.7,
+        morphology=(16, 32, 32, 64, 64), tune_steps=300, tune_batch=64, tune_lr=2e-3, label_draws=3, schedule=schedule,
     )  # fmt: skip
 
 
@@ -362,7 +364,8 @@ class CAP(nn.Module):
         if plan.stay:
             steady = [gather(F.normalize(self.steady(row), dim=-1)) for row in (rows[0], rows[-1])]
             alike = None if kin is None else kin[:, :1]  # another recording of a person is no stranger
-            losses["stay"] = plan.stay * info_nce(*steady, self.stay_log_scale.exp().clamp(max=100), alike)
+            scale = self.stay_log_scale.exp().clamp(max=100)
+            losses["stay"] = plan.stay * info_nce(steady[0], steady[1], scale, alike)
         if plan.anchor and plan.records != "none":
             w = gather(self.told(batch.text))
             terms = [info_nce(gather(F.normalize(row, dim=-1)), w, self.scale, kin) for row in rows]
@@ -807,7 +810,8 @@ def ablate(
     """
     folder = _cohort(cohort, out)
     kinds = {name: (folder, replace(recipe, **change)) for name, change in VARIED.items()}
-    kinds |= {"vitals_only": (vitals, recipe)} if vitals else {}
+    if vitals:
+        kinds["vitals_only"] = Path(vitals), recipe
     arms: dict[str, list[Predictions]] = {}
     for seed in range(recipe.schedule.seed, recipe.schedule.seed + seeds):
         for name, (where, kind) in kinds.items():
@@ -828,7 +832,7 @@ VARIED: dict[str, dict[str, Any]] = {
 }
 
 
-def demo(*, out: Path = Path("runs/cap"), patients: int = 1500, workers: int = 2) -> Run:
+def demo(*, out: Path = Path("runs/cap"), patients: int = 2500, workers: int = 2) -> Run:
     """Distil, pair, pretrain three times, and train all tasks on a simulated hospital; everything in it is synthetic.
 
     Args:
@@ -837,13 +841,14 @@ def demo(*, out: Path = Path("runs/cap"), patients: int = 1500, workers: int = 2
         workers: Processes that prepare recordings.
     """
     folder = _simulated(Path(out), patients)
-    recipe = replace(tiny(), parts=Partition(held_out_sites=("harbour",)))
+    recipe, people = replace(tiny(), parts=Partition(held_out_sites=("harbour",))), open_cohort(folder)
     kinds = {name: replace(recipe, **VARIED[name]) for name in ("pretrained", "shuffled", "no_anchor")}
-    runs = {name: _pretrain(open_cohort(folder), Path(out) / name, plan, workers) for name, plan in kinds.items()}
-    _zero_shot(runs["pretrained"], open_cohort(folder), QUERIES, "", workers)
-    rivals = tuple(f"{name}={runs[name].folder}" for name in ("shuffled", "no_anchor"))
-    own = replace(recipe, start=str(runs["pretrained"].folder), rivals=rivals, label_fractions=(0.05,))
-    return _publish(_learn(open_cohort(folder), out, own, workers, "train"))
+    rivals = tuple(f"{name}={Path(out) / name}" for name in ("shuffled", "no_anchor"))
+    own = replace(recipe, start=str(Path(out) / "pretrained"), rivals=rivals, label_fractions=(0.05,))
+    measured = _begin(people, out, own, workers, "train").run  # prepares once what all four runs read
+    runs = {name: _pretrain(people, Path(out) / name, plan, workers, measured) for name, plan in kinds.items()}
+    _zero_shot(runs["pretrained"], people, QUERIES, "", workers, measured)
+    return _publish(_learn(people, out, own, workers, "train"))
 
 
 commands = (
@@ -898,7 +903,7 @@ def _simulated(out: Path, patients: int) -> Path:
     """Folder of a simulated cohort, paired with texts that are distilled from its events."""
     with bar("simulating") as progress:
         write_hospital(out / "hospital", patients, 0, ppg_world(), progress)
-    summarise(out / "hospital" / "meds", out=out / "texts", cohort=out / "hospital")
+    summarise(out / "hospital" / "meds", out=out / "texts", cohort=out / "hospital", budget=BUDGET)
     pair(out / "hospital", out / "texts", out=out / "paired")
     return out / "paired"
 
@@ -909,9 +914,9 @@ def _windows(recipe: Recipe, measure: bool = False) -> PulseWindows:
 
 def _starts(recipe: Recipe) -> dict[str, Run]:
     """The pretrainings that a recipe names: its own, and those that it is compared with."""
-    rivals = dict(map(named_folder, recipe.rivals))
-    named = {"pretrained": recipe.start} if recipe.start else {}
-    return {name: _pretrained(Path(folder)) for name, folder in {**named, **rivals}.items()}
+    named = {"pretrained": Path(recipe.start)} if recipe.start else {}
+    named |= dict(map(named_folder, recipe.rivals))
+    return {name: _pretrained(folder) for name, folder in named.items()}
 
 
 def _pretrained(folder: Path) -> Run:
@@ -945,10 +950,12 @@ def _said(model: CAP, texts: Sequence[str]) -> np.ndarray:
         return torch.cat([model.told(part) for part in tower.read(texts).split(64)]).double().numpy()
 
 
-def _zero_shot(run: Run, people: Cohort, asked: dict[str, str], name: str, workers: int) -> Run:
+def _zero_shot(
+    run: Run, people: Cohort, asked: Mapping[str, str], name: str, workers: int, before: Run | None = None
+) -> Run:
     recipe, model = recipe_of(run), cast(CAP, load(run.folder))
     refuse_no_records(recipe.records)
-    case = begin_pulses(tell_pulses(people, recipe.tasks), run, _windows(recipe), workers)
+    case = begin_pulses(tell_pulses(people, recipe.tasks), run, _windows(recipe), workers, before)
     parts = tested_parts(run, case)
     if ("all" in parts) != bool(name):
         raise RunError(
@@ -962,8 +969,8 @@ def _zero_shot(run: Run, people: Cohort, asked: dict[str, str], name: str, worke
     return run
 
 
-def _begin(people: Cohort, out: Path, recipe: Recipe, workers: int, verb: str) -> Case:
-    """Open the run and prepare the patches."""
+def _begin(people: Cohort, out: Path, recipe: Recipe, workers: int, verb: str, before: Run | None = None) -> Case:
+    """Open the run and prepare the patches, if another run has not yet."""
     if min(recipe.tune_steps, recipe.schedule.steps, recipe.schedule.batch, recipe.patches) < 1:
         raise RecipeError("steps, tune_steps, batch and patches must be at least 1 each")
     told = tell_pulses(people, recipe.tasks, recipe.exclude)
@@ -973,11 +980,11 @@ def _begin(people: Cohort, out: Path, recipe: Recipe, workers: int, verb: str) -
     config = {"system": "cap", "version": __version__, "recipe": asdict(recipe)}
     config |= {"prepare": prepare | {"answers": answers(told)}, "protocol": {"verb": verb}}
     run = start_run(Path(out), config | {"origin": told.cohort.origin, "terms": told.cohort.terms})
-    return begin_pulses(told, run, windows, workers)
+    return begin_pulses(told, run, windows, workers, before)
 
 
-def _pretrain(people: Cohort, out: Path, recipe: Recipe, workers: int) -> Run:
-    case = _begin(people, out, recipe, workers, "pretrain")
+def _pretrain(people: Cohort, out: Path, recipe: Recipe, workers: int, before: Run | None = None) -> Run:
+    case = _begin(people, out, recipe, workers, "pretrain", before)
     parts, flow = partition(case.told.cohort, recipe.parts)
     rows = case.rows(parts)
     learned = {name: learnable_rows(case, rows[name], recipe.records) for name in ("train", "valid")}
@@ -987,10 +994,9 @@ def _pretrain(people: Cohort, out: Path, recipe: Recipe, workers: int) -> Run:
     if recipe.records != "none":
         said = TextTower(recipe.text, recipe.text_layers).read(text, case.run.private / "text.npz")
     held_rows = {name: pulse_rows(case, part, text) for name, part in learned.items()}
-    fit(
-        model, batches(recipe, held_rows["train"], said), recipe.schedule, case.run,
-        validate=_matching(recipe, held_rows["valid"], said), options=Options(stage="pretrain", refuse=_collapsed),
-    )  # fmt: skip
+    look = _matching(recipe, held_rows["valid"], said)
+    options = Options(stage="pretrain", refuse=_collapsed(look(model.eval())["spread"]))
+    fit(model, batches(recipe, held_rows["train"], said), recipe.schedule, case.run, validate=look, options=options)
     if not chief():
         return case.run
     keep_met(case.run, case.told.cohort.subjects[np.concatenate(list(learned.values()))])
@@ -1032,13 +1038,18 @@ def _matching(recipe: Recipe, rows: PulseRows, text: Tensor | None) -> Callable[
     return look
 
 
-def _collapsed(found: Mapping[str, float]) -> str:
-    if found["spread"] >= LEAST_SPREAD:
-        return ""
-    return (
-        f"the embeddings have collapsed: they spread by {found['spread']:.3f} of what random directions do; lower lr, "
-        "or give the anchor or stay more weight"
-    )
+def _collapsed(first: float) -> Callable[[Mapping[str, float]], str]:
+    """Why a training must not go on: embeddings spread less than `LEAST_SPREAD`, and far less than at the first."""
+
+    def refuse(found: Mapping[str, float]) -> str:
+        if found["spread"] >= min(LEAST_SPREAD, first / 4):
+            return ""
+        return (
+            f"the embeddings have collapsed: they spread by {found['spread']:.3f} of what random directions do; "
+            "lower lr, or give the anchor or stay more weight"
+        )
+
+    return refuse
 
 
 def _encoders(recipe: Recipe) -> dict[str, Pulse]:

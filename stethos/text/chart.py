@@ -21,6 +21,7 @@ from stethos.text.mentions import mentions
 
 NOTHING = "Nothing is recorded before this time."
 _OLDEST = 89  # years; whoever is older is not told apart
+_DECADES = ("first decade", "teens", "twenties", "thirties", "forties", "fifties", "sixties", "seventies", "eighties")
 _YEAR = np.timedelta64(365 * 24 + 6, "h")
 _SENTENCE = re.compile(r"[.;!?\n]+")
 _LATER = "events from after the time"
@@ -224,7 +225,10 @@ def _fact(found: Said, group: Sequence[Event], until: np.datetime64) -> Fact:
 
 
 def _person(events: Sequence[Event], until: np.datetime64) -> Iterator[Fact]:
-    """Age in years and sex, as one fact; whoever is 90 or older is over 89."""
+    """Sex and age, as one fact: the decade in words, which a reader of words can compare, and the years.
+
+    Whoever is 90 or older is over 89.
+    """
     if not events:
         return
     nouns = {"F": "woman", "M": "man"}
@@ -234,7 +238,8 @@ def _person(events: Sequence[Event], until: np.datetime64) -> Iterator[Fact]:
     name = noun if noun != "patient" else ""
     if births and not np.isnat(until):
         years = int((until - births[0]) / _YEAR)
-        name = f"{years}-year-old {noun}" if years <= _OLDEST else f"{noun} over {_OLDEST} years old"
+        decade = f"in the {_DECADES[years // 10]}; {years} years old" if 0 <= years <= _OLDEST else ""
+        name = f"{noun} {decade or f'over {_OLDEST} years old'}"
     if name:
         never = np.datetime64("NaT")
         codes, ids = tuple(event.code for event in events), tuple(event.id for event in events)
@@ -251,8 +256,8 @@ def render(chart: Chart, budget: int, count: Callable[[str], int]) -> Summary:
     """
     if not chart.facts:
         fits = count(NOTHING) <= budget
-        sentences = (Sentence(NOTHING, ()),) if fits else ()
-        return Summary(chart.subject, chart.until, sentences, count(NOTHING) if fits else 0, 0)
+        nothing = (Sentence(NOTHING, ()),) if fits else ()
+        return Summary(chart.subject, chart.until, nothing, count(NOTHING) if fits else 0, 0)
     low, high = 0, len(chart.facts)
     while low < high:
         middle = (low + high + 1) // 2
@@ -271,7 +276,7 @@ def _sentences(facts: Sequence[Fact]) -> tuple[Sentence, ...]:
     for section in SECTIONS:
         own = [fact for fact in facts if fact.section == section]
         if own:
-            told = ", ".join(_told(fact) for fact in own)
+            told = "; ".join(_told(fact) for fact in own)
             text = told[:1].upper() + told[1:] if section == "Demographics" else f"{section}: {told}"
             events = tuple(dict.fromkeys(event for fact in own for event in fact.events))
             found.append(Sentence(f"{text}.", events))

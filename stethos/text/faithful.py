@@ -175,12 +175,14 @@ def _claim(entry: Any) -> Claim | None:
     """A sentence of an answer; None where it has another form."""
     if not isinstance(entry, dict):
         return None
-    text, problems, evidence = (entry.get(name) for name in ("text", "problems", "evidence"))
+    text, problems, evidence = entry.get("text"), entry.get("problems"), entry.get("evidence")
     if not (isinstance(text, str) and _texts(problems) and _texts(evidence)):
         return None
     text = _plain(text)
     if text and not text.endswith((".", "!", "?")):
         text += "."
+    assert isinstance(problems, list)
+    assert isinstance(evidence, list)
     return Claim(text, tuple(map(_plain, problems)), tuple(dict.fromkeys(_plain(one).lower() for one in evidence)))
 
 
