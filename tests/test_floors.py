@@ -16,7 +16,7 @@ FLOOR = {
     **dict.fromkeys(("data", "train", "explain", "report", "export"), 4),
     "study": 5,
     "systems": 6,
-    **dict.fromkeys(("cli", "hear"), 7),
+    **dict.fromkeys(("cli", "hear", "ports"), 7),
     "__main__": 8,
 }
 WITHOUT_TORCH = {"errors", "types", "signal", "metrics", "text", "io", "synth", "cli"}

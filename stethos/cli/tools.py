@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -109,8 +110,28 @@ def show(folder: Path, *, workers: int = 2) -> Any:
     return survey(open_cohort(folder), workers=workers)
 
 
+Layout = Literal[
+    "ptbxl", "cinc2017", "mimic-ecg", "folder", "dcase", "sounds", "mimic3-waves", "mimic4-waves", "mc-med",
+    "vitaldb", "bidmc", "capnobase", "ppg-bp", "marsh", "troika", "wesad", "ppg-dalia", "reports",
+]  # fmt: skip
+_PULSES = {  # layout → module, function, and the further arguments that it takes, in order
+    "mimic3-waves": ("pulses", "import_mimic3_waves", ("table",)),
+    "mimic4-waves": ("pulses", "import_mimic4_waves", ("table",)),
+    "mc-med": ("pulses", "import_mcmed", ("table", "numerics")),
+    "vitaldb": ("pulse_exports", "import_vitaldb", ("table", "rate")),
+    "reports": ("pulse_exports", "import_reports", ("table", "rate", "unit")),
+    "bidmc": ("pulse_tables", "import_bidmc", ()),
+    "ppg-bp": ("pulse_tables", "import_ppg_bp", ("table",)),
+    "capnobase": ("pulse_studies", "import_capnobase", ()),
+    "marsh": ("pulse_studies", "import_marsh", ()),
+    "troika": ("pulse_studies", "import_troika", ()),
+    "wesad": ("pulse_studies", "import_wesad", ()),
+    "ppg-dalia": ("pulse_studies", "import_wesad", ()),
+}
+
+
 def import_(
-    layout: Literal["ptbxl", "cinc2017", "mimic-ecg", "folder", "dcase", "sounds"],
+    layout: Layout,
     source: Path,
     *,
     out: Path,
@@ -118,6 +139,7 @@ def import_(
     rate: float | None = None,
     unit: str | None = None,
     year: int | None = None,
+    numerics: Path | None = None,
 ) -> Any:
     """Write a cohort.csv for a known data set, or for any folder of recordings; nothing is copied.
 
@@ -125,11 +147,13 @@ def import_(
         layout: How the source is laid out.
         source: Folder of the data set.
         out: Folder for the cohort.csv.
-        table: folder: a CSV with the column path and what is known of each; mimic-ecg: the patients.csv; dcase:
-            the folder of the ground truth.
-        rate: folder: sampling rate in Hz, for files that do not state it.
-        unit: folder: unit, such as mV, for files that do not state it.
+        table: folder: a CSV with the column path and what is known of each; mimic-ecg, mimic3-waves, mimic4-waves: the
+            patients.csv; dcase: the folder of the ground truth; mc-med: the visits.csv; vitaldb: the
+            clinical_data.csv; ppg-bp: the workbook; reports: the folder of the texts.
+        rate: folder, vitaldb, reports: sampling rate in Hz, for files that do not state it.
+        unit: folder, reports: unit, such as mV, for files that do not state it.
         year: dcase: of the challenge, where no name tells it.
+        numerics: mc-med: the numerics.csv.
     """
     from stethos.data import importers, sounds
 
@@ -137,6 +161,11 @@ def import_(
         return sounds.import_dcase(source, out, table, year)
     if layout == "sounds":
         return sounds.import_sounds(source, out)
+    if layout in _PULSES:
+        module, function, names = _PULSES[layout]
+        given = {"table": table, "numerics": numerics, "rate": rate, "unit": unit}
+        read = getattr(importlib.import_module(f"stethos.data.{module}"), function)
+        return read(source, out, *(given[name] for name in names))
     if layout == "folder":
         return importers.import_folder(source, out, table, rate, unit)
     if layout == "mimic-ecg":

@@ -57,8 +57,8 @@ def fit_logistic(
     return search.fit(features, truth).best_estimator_
 
 
-def fit_ridge(features: np.ndarray, truth: np.ndarray, groups: np.ndarray) -> Any:
-    """Ridge regression on standardised features, tuned like `fit_logistic` but by squared error."""
+def fit_ridge(features: np.ndarray, truth: np.ndarray, groups: np.ndarray, strengths: np.ndarray | None = None) -> Any:
+    """Ridge regression on standardised features, tuned like `fit_logistic` but by squared error; arguments as there."""
     from sklearn.impute import SimpleImputer
     from sklearn.linear_model import Ridge
     from sklearn.model_selection import GridSearchCV, GroupKFold
@@ -67,7 +67,8 @@ def fit_ridge(features: np.ndarray, truth: np.ndarray, groups: np.ndarray) -> An
 
     pipeline = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler(), Ridge())
     folds = list(GroupKFold(int(min(5, np.unique(groups).size))).split(truth, truth, groups))
-    search = GridSearchCV(pipeline, {"ridge__alpha": 1 / STRENGTHS}, scoring="neg_mean_squared_error", cv=folds)
+    tried = STRENGTHS if strengths is None else strengths
+    search = GridSearchCV(pipeline, {"ridge__alpha": 1 / tried}, scoring="neg_mean_squared_error", cv=folds)
     return search.fit(features, truth).best_estimator_
 
 

@@ -162,7 +162,7 @@ def learnable(known: np.ndarray, subject: np.ndarray, graded: bool) -> bool:
 
 def _linear(features: np.ndarray, truth: np.ndarray, subject: np.ndarray, graded: bool) -> Any:
     if graded:
-        return fit_ridge(features, truth, subject)
+        return fit_ridge(features, truth, subject, _STRENGTHS)
     return fit_logistic(features, truth, subject, _STRENGTHS)
 
 
