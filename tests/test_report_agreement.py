@@ -63,7 +63,7 @@ def test_agreement_tells_its_numbers_in_words_and_fits():
 
 def test_coverage_shows_every_arm_and_says_so_where_there_is_none():
     share = np.linspace(1, 0.2, 5)
-    curves = {name: (share, 3 * share, 2 * share, 4 * share) for name in ("pretrained", "untrained", "classical")}
+    curves = dict.fromkeys(("pretrained", "untrained", "classical"), (share, 3 * share, 2 * share, 4 * share))
     made = coverage_picture("Heart rate", curves, "MAE, 1/min")
     assert {text.get_text() for text in made.drawing.axes[0].get_legend().get_texts()} == set(curves)
     assert made.drawing.axes[0].get_xlim()[0] > made.drawing.axes[0].get_xlim()[1]

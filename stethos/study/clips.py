@@ -18,7 +18,7 @@ from stethos.signal.clip import ClipWindows
 from stethos.study.listening import FACTS, TOLD, Listening, anomaly_of, identity_of, words
 from stethos.study.partition import Step
 from stethos.study.progress import bar
-from stethos.train.dist import chief, same
+from stethos.train.dist import chief_first
 from stethos.types import Cohort, Fact, Predictions, Record, Run
 
 
@@ -114,11 +114,8 @@ def begin(divided: Divided, run: Run, listening: Listening, workers: int = 1) ->
     """
     people, parts, classes = divided.cohort, divided.parts, divided.classes
     folder = run.private / "prepared" / fingerprint(people)
-    if not chief():
-        same(None)  # wait until the chief has prepared
-    prepared = prepare_sounds(people, listening.windows, folder, workers)
-    if chief():
-        same(None)
+    with chief_first():
+        prepared = prepare_sounds(people, listening.windows, folder, workers)
     usable = {name: rows[np.isin(rows, prepared.window_record)] for name, rows in parts.items()}
     known = np.unique(classes.machine[usable["train"]])
     heard = {name: rows[np.isin(classes.machine[rows], known)] for name, rows in usable.items()}

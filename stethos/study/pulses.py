@@ -23,7 +23,7 @@ from stethos.study.partition import Step, step
 from stethos.study.progress import bar
 from stethos.study.several import Case, Told
 from stethos.study.task import Score, fingerprint
-from stethos.train.dist import chief, same
+from stethos.train.dist import chief_first
 from stethos.types import Cohort, Predictions, Record, Run, Signal
 
 MOTION = ("ACC_X", "ACC_Y", "ACC_Z")
@@ -143,13 +143,9 @@ def begin_pulses(told: Told, run: Run, windows: PulseWindows, workers: int = 1, 
         CohortError: No recording is usable.
     """
     folder, windows = _folder(told, run, windows, before)
-    if not chief():
-        same(None)  # wait until the chief has prepared
-    with bar("preparing") as progress:
+    with chief_first(), bar("preparing") as progress:
         preparation = Preparation(windows, (2, windows.samples), asdict(windows))
         prepared = prepare_cohort(told.cohort, preparation, folder, workers, progress)
-    if chief():
-        same(None)
     if not len(prepared.window_record):
         reasons = ", ".join(sorted({reason.split(": ", 1)[-1] for _, reason in prepared.refused})[:3])
         raise CohortError(f"none of {len(told.cohort)} recordings is usable: {reasons}")

@@ -21,7 +21,7 @@ from stethos.study.lead import LeadWindows, as_predictions, joined, prepare_lead
 from stethos.study.partition import Step, step
 from stethos.study.task import Score, fingerprint
 from stethos.text.findings import Lexicon, Reading, read_report
-from stethos.train.dist import chief, same
+from stethos.train.dist import chief_first
 from stethos.types import Cohort, Predictions, Run
 
 
@@ -187,11 +187,8 @@ def begin_case(told: Told, run: Run, windows: LeadWindows, workers: int = 1, bef
         CohortError: No recording is usable.
     """
     folder = _prepared_folder(told, run, before)
-    if not chief():
-        same(None)  # wait until the chief has prepared
-    prepared = prepare_lead(told.cohort, windows, folder, workers=workers)
-    if chief():
-        same(None)
+    with chief_first():
+        prepared = prepare_lead(told.cohort, windows, folder, workers=workers)
     if not len(prepared.window_record):
         reasons = ", ".join(sorted({reason.split(": ", 1)[-1] for _, reason in prepared.refused})[:3])
         raise CohortError(f"none of {len(told.cohort)} recordings is usable: {reasons}")

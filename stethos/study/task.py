@@ -17,7 +17,7 @@ from stethos.errors import CohortError, OriginError, RecipeError, RunError
 from stethos.signal.prepare import PREPARATIONS, prepare_windows
 from stethos.study.lead import LeadWindows, as_predictions, joined, prepare_lead, record_scores
 from stethos.study.partition import Step, step
-from stethos.train.dist import chief, join, same
+from stethos.train.dist import chief_first, join
 from stethos.train.run import start_run
 from stethos.types import Cohort, Predictions, Run
 
@@ -176,11 +176,8 @@ def begin(people: Cohort, run: Run, question: Question, graded: bool | None = No
     """
     asked = ask(people, question, graded)
     folder = run.private / "prepared" / fingerprint(asked.cohort)
-    if not chief():
-        same(None)  # wait until the chief has prepared
-    prepared = prepare_lead(asked.cohort, question.windows, folder, workers=workers)
-    if chief():
-        same(None)
+    with chief_first():
+        prepared = prepare_lead(asked.cohort, question.windows, folder, workers=workers)
     if not len(prepared.window_record):
         reasons = ", ".join(sorted({reason.split(": ", 1)[-1] for _, reason in prepared.refused})[:3])
         raise CohortError(f"none of {len(asked.cohort)} recordings is usable: {reasons}")
