@@ -417,9 +417,34 @@ def test_bad_input_is_one_sentence(before, run, ward, folder, tmp_path, capsys):
     url = ("--endpoint", "http://example.com:80", "--model", "x")
     said = refused(capsys, "cap", "summarise", hospital / "meds", "--out", tmp_path / "d", *url)
     assert "example.com" in said
-    other = recipe_file(folder, start=str(before.folder), rate=50.0)
+    flags = ("--config", recipe_file(folder, records="none", width=64), "--out", tmp_path / "wide")
+    stethos("cap", "pretrain", "--cohort", ward, *flags)
+    other = recipe_file(folder, start=str(before.folder), rivals=(f"wide={tmp_path / 'wide'}",))
     said = refused(capsys, "cap", "probe", "--cohort", ward, "--config", other, "--out", tmp_path / "e")
-    assert "was pretrained on patches of another kind" in said
+    assert "holds another encoder than" in said
+    assert "width" in said
+
+
+def test_a_probe_takes_the_encoder_of_its_start(before, ward, folder, tmp_path):
+    recipe = recipe_file(folder, start=str(before.folder), width=256, layers=5, tasks=("hr", "sbp > 125.5"))
+    stethos("cap", "probe", "--cohort", ward, "--config", recipe, "--out", tmp_path)
+    assert cap.recipe_of(Run(tmp_path)).width == SMALL.width
+    assert load(tmp_path).arm == "probe"
+    assert {"hr.pretrained.mae", "sbp>125_5.pretrained.auroc"} <= numbers(Run(tmp_path)).keys()
+
+
+def test_a_cohort_of_arrays_and_texts_is_imported_and_pretrained_on(folder, tmp_path):
+    (tmp_path / "waves").mkdir()
+    for number in range(24):
+        signal = pulse_of(feet_at(60 + 2 * number, 40), 125, 40, noise=0.01, seed=number)
+        np.savez(tmp_path / "waves" / f"{number}.npz", data=signal.values[0])
+        report = {"Report": f"Ailment {number % 5}."}
+        (tmp_path / "waves" / f"{number}.json").write_text(json.dumps(report))
+    cohort = tmp_path / "cohort"
+    stethos("cohort", "import", "reports", tmp_path / "waves", "--out", cohort, "--rate", 125)
+    recipe = recipe_file(folder, parts=Partition(valid_fraction=0.3, test_fraction=0.2))
+    stethos("cap", "pretrain", "--cohort", cohort, "--config", recipe, "--out", tmp_path / "run")
+    assert isinstance(load(tmp_path / "run"), CAP)
 
 
 def test_a_recipe_without_steps_is_refused(ward, tmp_path):

@@ -121,7 +121,12 @@ def tell_pulses(people: Cohort, tasks: Sequence[str], exclude: Sequence[str] = (
     unknown = np.full(len(people), np.nan)
     columns = [parse_target(task).apply(people) if _held(people, task) else unknown for task in tasks]
     truth = np.stack(columns, axis=1) if columns else np.zeros((len(people), 0))
-    return Told(people, tuple(tasks), truth, tuple(report_texts(people)), flow)
+    return Told(people, tuple(map(_named, tasks)), truth, tuple(report_texts(people)), flow)
+
+
+def _named(task: str) -> str:
+    """A task as part of the name of a number: without spaces and points."""
+    return "".join(task.split()).replace(".", "_")
 
 
 def _held(people: Cohort, task: str) -> bool:

@@ -135,6 +135,11 @@ from stethos.train.run import read_config, start_run
 from stethos.train.weights import load_weights, read_metadata, save_weights
 from stethos.types import Cohort, Predictions, Run, Schedule, Signal
 
+SHAPED = (
+    *("channel", "prepare", "rate", "patch", "motion", "token", "positions"),
+    *("width", "heads", "layers", "feedforward", "swing", "space"),
+)  # what an encoder is made of, and the patches that it reads
+LOOKED_AT = 2048  # patches of the validation recordings, over both passes
 BUDGET = 64  # tokens of a simulated record: what matters most, and little else for a small tower to learn by heart
 LEAST_SPREAD = 0.02  # of embeddings in the mean dimension, where 1 is that of directions drawn at random
 
@@ -179,7 +184,8 @@ class Recipe:
         learn_temperature: Whether s = 1 / τ is learned.
         kin: Whether records of one subject, or with one text, are left out of the negatives.
         augment: Strength of gain and noise that differ between the passes; 0 for none, 1 as recommended.
-        start: Folder of the run of `pretrain` that `probe` and `train` start from; empty for none.
+        start: Folder of the run of `pretrain` that `probe` and `train` start from, whose encoder and patches are
+            then theirs, whatever is said here; empty for none.
         rivals: Further pretrainings to compare with, each NAME=RUN, such as shuffled=runs/shuffled.
         morphology: Channels of each stage of the network beside the encoder, multiples of 16.
         tune_steps: Steps of `train`.
@@ -777,6 +783,7 @@ def cross_validate(
         recipe: How; `start` names the run of `pretrain`, whose subjects are left out and counted.
         workers: Processes that prepare recordings.
     """
+    recipe = _like_its_start(recipe)
     case = _begin(_people(cohort, out), out, recipe, workers, "cross_validate")
     graded = graded_of(case.told.truth)
     rows, lost = unmet(case, list(_starts(recipe).values()))
@@ -919,6 +926,14 @@ def _starts(recipe: Recipe) -> dict[str, Run]:
     return {name: _pretrained(folder) for name, folder in named.items()}
 
 
+def _like_its_start(recipe: Recipe) -> Recipe:
+    """The recipe with the encoder and the patches of the pretraining that it starts from."""
+    if not recipe.start:
+        return recipe
+    other = recipe_of(_pretrained(Path(recipe.start)))
+    return replace(recipe, **{name: getattr(other, name) for name in SHAPED})
+
+
 def _pretrained(folder: Path) -> Run:
     """The run of a finished `pretrain`.
 
@@ -1022,8 +1037,8 @@ def _know_queries(model: CAP, texts: Sequence[str]) -> None:
 
 
 def _matching(recipe: Recipe, rows: PulseRows, text: Tensor | None) -> Callable[[nn.Module], dict[str, float]]:
-    """What `fit` asks of the network now and then: minus the objective on up to 512 validation recordings."""
-    count = min(512, len(rows))
+    """What `fit` asks of the network now and then: minus the objective on some validation recordings."""
+    count = min(512, len(rows), max(2, LOOKED_AT // (recipe.patches * recipe.views)))
     plan = replace(recipe, augment=0.0, hide_text=0.0, schedule=replace(recipe.schedule, batch=count))
     batch = batches(plan, rows, text)(0, slice(0, count))
 
@@ -1056,17 +1071,18 @@ def _encoders(recipe: Recipe) -> dict[str, Pulse]:
     """The frozen encoders that are probed: of each pretraining that is named, and of none."""
     found = {}
     for name, run in _starts(recipe).items():
+        other = recipe_of(run)
+        differing = [item for item in SHAPED if getattr(other, item) != getattr(recipe, item)]
+        if differing:
+            raise RecipeError(f"{run.folder} holds another encoder than {recipe.start}: {', '.join(differing)} differ")
         found[name] = cast(CAP, load(run.folder)).pulse
-        if asdict(_windows(recipe)) != asdict(_windows(recipe_of(run))):
-            raise RecipeError(
-                f"{run.folder} was pretrained on patches of another kind; give the same --prepare, --rate and --patch"
-            )
     with torch.random.fork_rng():
         torch.manual_seed(recipe.schedule.seed)
         return {**found, "untrained": Pulse(recipe).eval()}
 
 
 def _learn(people: Cohort, out: Path, recipe: Recipe, workers: int, verb: str) -> Run:
+    recipe = _like_its_start(recipe)
     case = _begin(people, out, recipe, workers, verb)
     parts, flow = partition(case.told.cohort, recipe.parts)
     rows, graded = case.rows(parts), graded_of(case.told.truth)
