@@ -134,18 +134,23 @@ def chosen(features: np.ndarray, truth: np.ndarray, subject: np.ndarray) -> Any:
     from sklearn.ensemble import HistGradientBoostingRegressor
     from sklearn.model_selection import GroupKFold
 
-    from stethos.study.controls import fit_ridge
-
     def trees(x: np.ndarray, y: np.ndarray, who: np.ndarray) -> Any:
         return HistGradientBoostingRegressor(max_iter=100, loss="absolute_error", random_state=0).fit(x, y)
 
-    makers: list[Callable[..., Any]] = [fit_ridge, trees]
+    makers: list[Callable[..., Any]] = [ridge, trees]
     errors = np.zeros(len(makers))
     for inside, outside in GroupKFold(3, shuffle=True, random_state=0).split(features, truth, subject):
         for place, make in enumerate(makers):
             model = make(features[inside], truth[inside], subject[inside])
             errors[place] += np.abs(truth[outside] - model.predict(features[outside])).sum()
     return makers[int(errors.argmin())](features, truth, subject)
+
+
+def ridge(features: np.ndarray, truth: np.ndarray, subject: np.ndarray) -> Any:
+    """Ridge, its penalty from inner folds of whole subjects."""
+    from stethos.study.controls import STRENGTHS, fit_ridge
+
+    return fit_ridge(features, truth, subject, STRENGTHS[::3])
 
 
 def left_out(features: np.ndarray, truth: np.ndarray, subject: np.ndarray, make: Callable[..., Any]) -> np.ndarray:
@@ -197,12 +202,12 @@ def main(folder: Path, runs: list[Path]) -> None:
         told[name] = interval(own)
         told[f"{name} minus opponent"] = interval(own - by_subject(np.where(common, base, np.nan), subject))
     there = common & np.isfinite(heart) & np.isfinite(counted)
-    beats = {"counting beats": [counted], "encoder, heart": [left_out(row, heart, subject, chosen) for row in rows]}
+    beats = {"counting beats": [counted], "encoder, heart": [left_out(row, heart, subject, ridge) for row in rows]}
     for name, each in beats.items():
         error = np.where(there, np.mean([np.abs(one - heart) for one in each], axis=0), np.nan)
         told[name] = interval(by_subject(error, subject))
     for name, item in told.items():
-        print(f"{name:28} {spoken(item)}")
+        print(f"{name:28} {spoken(item)}", flush=True)
     path = runs[0] / "private" / "marsh" / "told.json"
     path.write_text(json.dumps({name: [item.value, item.low, item.high] for name, item in told.items()}, indent=1))
 
