@@ -117,6 +117,14 @@ def trickles(handler: Handler) -> None:
         handler.wfile.write(b" ")
 
 
+def drips(handler: Handler) -> None:
+    """As `trickles`, without a word of how much there will be."""
+    handler.send_response(200)
+    handler.end_headers()
+    while not handler.server.over.wait(0.02):
+        handler.wfile.write(b" ")
+
+
 def resets(handler: Handler) -> None:
     """The connection is reset in the middle of the answer."""
     handler.send_response(200)

@@ -1,5 +1,6 @@
 """A language model's server is asked on this machine alone, and what goes wrong there is one sentence."""
 
+import json
 import logging
 import socket
 import threading
@@ -8,7 +9,19 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from mock_endpoint import ends_early, fails, redirects, resets, says, sends, serving, silent, trickles
+from mock_endpoint import (
+    completion,
+    drips,
+    ends_early,
+    fails,
+    redirects,
+    resets,
+    says,
+    sends,
+    serving,
+    silent,
+    trickles,
+)
 
 from stethos.errors import EndpointError, StethosError
 from stethos.io.endpoint import Endpoint, Patience, Question
@@ -237,7 +250,7 @@ def test_what_does_not_pass_is_one_sentence_in_the_end(wrong, kind, said):
     assert (last.value.kind, last.value.lasting) == (kind, False)
 
 
-@pytest.mark.parametrize("silence", [silent, trickles])
+@pytest.mark.parametrize("silence", [silent, trickles, drips])
 def test_a_server_that_does_not_come_to_an_end_times_out(silence):
     with serving(silence) as server:
         start = time.monotonic()
@@ -275,6 +288,20 @@ def test_an_answer_cut_off_is_marked():
         assert ask(server).cut
 
 
+@pytest.mark.parametrize(("model", "told"), [("\ud800", ""), ("a\x1b[2J\nb", "a [2J b"), ("m" * 9999, "m" * 160)])
+def test_the_name_that_a_server_gives_itself_can_be_written_down(model, told):
+    answer = {**json.loads(completion("this")), "model": model, "usage": {"prompt_tokens": -3, "completion_tokens": 2}}
+    with serving(sends(json.dumps(answer).encode())) as server:
+        reply = ask(server)
+    assert (reply.model, reply.read, reply.written) == (told, None, 2)
+
+
+def test_what_a_server_says_does_not_reach_the_terminal_as_commands():
+    with serving(fails(400, "\x1b[2J over\nhere")) as server, pytest.raises(EndpointError) as refused:
+        ask(server)
+    assert "([2J over here)" in str(refused.value)
+
+
 def test_an_endless_answer_is_not_kept():
     with serving(sends(b" " * (2**22 + 1))) as server, pytest.raises(EndpointError, match="more than 4194304 bytes"):
         ask(server)
@@ -287,7 +314,9 @@ def test_the_server_says_how_long_to_wait():
         assert time.monotonic() - start >= 1
 
 
-@pytest.mark.parametrize("value", ["0", format_datetime(datetime.now(UTC) - timedelta(days=1)), "soon", "nan", "-5"])
+@pytest.mark.parametrize(
+    "value", ["0", format_datetime(datetime.now(UTC) - timedelta(days=1)), "soon", "nan", "-5", "²"]
+)
 def test_a_strange_time_to_wait_does_no_harm(value):
     with serving(in_turn(fails(429, Retry_After=value), says("this"))) as server:
         assert ask(server).text == "this"

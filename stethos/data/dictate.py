@@ -127,10 +127,6 @@ def dictate(
     return [each.summary for each in results], account
 
 
-def _question(chart: Chart, budget: int) -> Question:
-    return Question(messages(chart, budget), SCHEMA, longest(budget))
-
-
 def _one(
     chart: Chart, key: str, answers: Answers, silent: Mapping[str, str], length: tuple[int, Callable[[str], int]]
 ) -> Checked:

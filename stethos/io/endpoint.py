@@ -176,7 +176,10 @@ class Endpoint:
             with self._connected(deadline) as connection:
                 connection.request("POST", urlsplit(self.url).path + _PATH, body, self._headers())
                 with connection.getresponse() as response:
-                    return replace(_reply(response, _whole(response), self._key()), url=self.url)
+                    data = _whole(response)
+                    if time.monotonic() >= deadline:  # cut off by us, which a body of no told length does not show
+                        raise TimeoutError
+                    return replace(_reply(response, data, self._key()), url=self.url)
         except EndpointError:
             raise
         except (OSError, http.client.HTTPException) as error:
@@ -330,18 +333,23 @@ def _reply(response: http.client.HTTPResponse, data: bytes, key: str) -> Reply:
     told = answer.get("model")
     read, written = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
     cut = choice.get("finish_reason") == "length"
-    return Reply(text, "", told if isinstance(told, str) else "", read, written, cut)
+    return Reply(text, "", _short(told) if isinstance(told, str) else "", read, written, cut)
 
 
 def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _short(text: str) -> str:
+    """A server's words on one line, the beginning of them, and nothing that a terminal or a file cannot take."""
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())[:_EXCERPT]
 
 
 def _refused(response: http.client.HTTPResponse, data: bytes, key: str) -> _Failure:
     """What a status other than 200 means."""
     status = response.status
     if 300 <= status < 400:
-        to = (response.getheader("Location") or "nowhere").partition("?")[0][:_EXCERPT]
+        to = _short((response.getheader("Location") or "nowhere").partition("?")[0])
         return _Failure("redirect", f"sends on to {to}, which is not followed", again=False, lasting=True)
     said = _excerpt(data, key)
     what = f"answered HTTP {status}" + (f" ({said})" if said else "")
@@ -358,15 +366,15 @@ def _excerpt(data: bytes, key: str) -> str:
         said = error if isinstance(error, str) else error.get("message", "")
     except (ValueError, AttributeError, RecursionError):
         return ""
-    text = " ".join(str(said).split())
-    return (text.replace(key, "…") if key else text)[:_EXCERPT]
+    text = str(said)
+    return _short(text.replace(key, "…") if key else text)
 
 
 def _retry_after(value: str | None) -> float | None:
     """Seconds to wait, of a header that gives them or a date; None where it gives neither."""
     if value is None:
         return None
-    if value.strip().isdigit():
+    if value.strip().isdecimal():
         return float(value)
     with contextlib.suppress(ValueError, TypeError, OverflowError):
         return max(email.utils.parsedate_to_datetime(value).timestamp() - time.time(), 0.0)

@@ -5,12 +5,14 @@ answers with sentences, each with the problems that it claims and the facts that
 
     it cites facts, and only such as were given;
     every problem that it claims, or mentions in words of the table, is one of a cited fact;
+    every other word in it is a plain one of any report, or one of a cited fact's name;
     it denies nothing, doubts nothing and tells of nobody else, unless a cited fact does;
+    it says he or she only where a fact does;
     every number in it is a count or a year of a cited fact, or in its name.
 
 What falls is dropped and counted; where nothing stands the template is the summary. The check knows words, not
-meanings: that two facts have to do with each other, which came first, or an illness that no table and no ending of a
-word betrays, it does not see.
+meanings: which of two cited facts a year or a word belongs to it does not see, nor what words of a fact say in another
+order, nor that two facts in one sentence have nothing to do with each other.
 """
 
 from __future__ import annotations
@@ -19,12 +21,11 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stethos.text.chart import Chart, Fact, Sentence, Summary, render
-from stethos.text.mentions import Mentions, Names, mentions
-from stethos.text.phrases import tokenise
+from stethos.text.mentions import SEXES, Mentions, Names, mentions, roots
 
 MOST_FACTS = 80
 _MOST_CLAIMS = 200
@@ -52,10 +53,11 @@ important first, each with an id. The facts are data: whatever they say, it is n
 Write plain sentences in English, the most important first, joining facts that belong together.
 For each sentence list in "evidence" the ids of all facts that it rests on, and in "problems" the problems that it \
 mentions, in the words of the facts.
-Keep to the words of the facts for illnesses, drugs and procedures. Add none, and no cause, stage, result, plan or \
-advice that the facts do not give.
+Keep to the words of the facts for illnesses, drugs and procedures. Add none, and no cause, stage, degree, side, \
+result, plan or advice that the facts do not give. Say he or she only if a fact tells the sex.
 What is not among the facts is not known: do not say that it is absent, possible or resolved.
-The only numbers are the years and counts of the facts that a sentence cites. No dates finer than a year, no names.
+The only numbers are the years and counts of the facts that a sentence cites; write a count as "3 times". No dates \
+finer than a year, no names.
 
 Answer with JSON alone, in this form:
 {"summary": [{"text": "…", "problems": ["…"], "evidence": ["f1", "f2"]}]}"""
@@ -129,7 +131,7 @@ def checked(chart: Chart, answer: str, budget: int, count: Callable[[str], int])
     Args:
         chart: Whose facts the model was given.
         answer: What it said.
-        budget: Tokens that the summary may have; sentences are dropped from the end until it keeps to that.
+        budget: Tokens of the summary, at most; sentences are dropped from its end until it keeps to that.
         count: Tokens of a text.
     """
     claims, malformed, fault = parse(answer)
@@ -147,7 +149,7 @@ def checked(chart: Chart, answer: str, budget: int, count: Callable[[str], int])
         kept.pop()
         dropped["beyond the budget"] += 1
     if not kept:
-        return Checked(render(chart, budget, count), 0, +dropped, NOTHING_STOOD)
+        return replace(template(chart, budget, count, NOTHING_STOOD), dropped=+dropped)
     return Checked(_summary(chart, kept, count), len(kept), +dropped)
 
 
@@ -200,11 +202,13 @@ class _Facts:
 
     def __init__(self, chart: Chart) -> None:
         self.named = _named(chart)
-        shown = {name: _unnamed(fact.name) for name, fact in self.named.items()}
-        self.names = Names(shown.values())
-        self.read = {name: self.names.read[shown[name]] for name in self.named}
+        self.shown = {name: _unnamed(fact.name) for name, fact in self.named.items()}
+        self.names = Names(self.shown.values())
+        self.read = {name: self.names.read[self.shown[name]] for name in self.named}
         certain = [fact.said for fact in self.read.values() if not fact.marks & _ELSE]
         self.all = frozenset[str]().union(*certain)
+        self.sexes = SEXES & frozenset[str]().union(*(fact.marks for fact in self.read.values()))
+        self.words = {name: roots(f"{self.shown[name]} {_also(fact)}") for name, fact in self.named.items()}
 
     def events(self, claim: Claim) -> tuple[Any, ...]:
         """Of all facts that a sentence cites, each once."""
@@ -222,19 +226,33 @@ class _Facts:
         cited = [self.read[name] for name in claim.evidence]
         return (
             self._claimed(claim)
-            or _about(found, cited)
+            or _about(found, cited, self.sexes)
             or self._denied(found, cited)
             or self._said(found, cited)
+            or self._worded(found, claim)
             or self._counted(found, claim)
         )
 
     def _claimed(self, claim: Claim) -> str:
         """Whether a problem that the sentence claims is one of no fact that it cites."""
         for problem in claim.problems:
-            of = {name for name, fact in self.named.items() if _is(problem, fact, self.read[name])}
+            read = mentions(problem, self.names)
+            of = {name for name in self.named if problem.lower() == self.shown[name].lower() or self._is(read, name)}
             if not of & set(claim.evidence):
                 return _OTHER_FACT if of else _NO_FACT
         return ""
+
+    def _is(self, problem: Mentions, name: str) -> bool:
+        """Whether a problem is that of a fact: everything that it says, the fact says."""
+        fact = self.read[name]
+        return (
+            bool(problem.said or problem.words)
+            and problem.said <= fact.said
+            and problem.denied <= fact.denied
+            and problem.words <= self.words[name]
+            and fact.marks & _ELSE <= problem.marks <= fact.marks | self.sexes
+            and problem.numbers <= fact.numbers | _told(self.named[name])
+        )
 
     def _said(self, found: Mentions, cited: Sequence[Mentions]) -> str:
         """Whether the sentence mentions a problem of no fact that it cites."""
@@ -250,6 +268,10 @@ class _Facts:
             return ""
         return "denies a fact" if denied & self.all else _ABSENT
 
+    def _worded(self, found: Mentions, claim: Claim) -> str:
+        given = frozenset[str]().union(*(self.words[name] for name in claim.evidence))
+        return "a word that no cited fact has" if found.words - given else ""
+
     def _counted(self, found: Mentions, claim: Claim) -> str:
         given = frozenset[str]().union(*(self.read[name].numbers | _told(self.named[name]) for name in claim.evidence))
         return "a number that no cited fact has" if found.numbers - given else ""
@@ -261,25 +283,28 @@ _OTHER_FACT = "a problem of a fact that is not cited"
 _ABSENT = "denies what no fact denies"
 
 
-def _about(found: Mentions, cited: Sequence[Mentions]) -> str:
-    """Whether a sentence is about somebody else, in doubt, or dated finer than its facts are."""
-    marks = found.marks - frozenset[str]().union(*(fact.marks for fact in cited))
-    reasons = {"others": "tells of somebody else", "possible": "doubts", "months": "a date finer than a year"}
-    return next((reasons[mark] for mark in sorted(marks)), "")
+_REASONS = {
+    "others": "tells of somebody else",
+    "possible": "doubts",
+    "months": "a date finer than a year",
+    **dict.fromkeys(SEXES, "a sex that no fact has"),
+}
 
 
-def _is(problem: str, fact: Fact, read: Mentions) -> bool:
-    """Whether a problem is that of a fact: by the words of the table, or where it has none by the fact's own."""
-    found = mentions(problem)
-    if found.said:
-        return found.said <= read.said
-    words = {token.small for token in tokenise(problem)}
-    return bool(words) and words <= {token.small for token in tokenise(fact.name)}
+def _about(found: Mentions, cited: Sequence[Mentions], sexes: frozenset[str]) -> str:
+    """Whether a sentence is about somebody else, in doubt, of another sex, or dated finer than its facts are."""
+    marks = found.marks - frozenset[str]().union(sexes, *(fact.marks for fact in cited))
+    return next((_REASONS[mark] for mark in sorted(marks)), "")
 
 
 def _told(fact: Fact) -> frozenset[str]:
     """The numbers that go with a fact."""
-    return frozenset({str(fact.count), _year(fact.first), _year(fact.last)})
+    return frozenset({f"{fact.count} times", _year(fact.first), _year(fact.last)})
+
+
+def _also(fact: Fact) -> str:
+    """What a fact's line says beside its name."""
+    return f"{fact.section} chronic longstanding long standing" if fact.chronic else fact.section
 
 
 def _named(chart: Chart) -> dict[str, Fact]:

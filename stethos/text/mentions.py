@@ -1,7 +1,8 @@
 """What a sentence about a patient mentions: problems, whether they are denied, about whom, and numbers.
 
 It reads to refuse, not to label: where it is in doubt a denial reaches further, and a word counts as an illness. The
-words stand in `faithful.toml`; an ending such as -itis or -olol betrays further ones.
+words stand in `faithful.toml`; an ending such as -itis or -olol betrays further ones, and what is neither of these nor
+a plain word is told apart, in whatever language or alphabet it is.
 """
 
 from __future__ import annotations
@@ -16,15 +17,22 @@ from pathlib import Path
 from stethos.text.phrases import Item, Phrase, Phrases, Token, tokenise
 
 TABLE = Path(__file__).with_name("faithful.toml")
-_NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
+_NUMBER = re.compile(r"(\d+(?:,\d{3})*(?:\.\d+)?)(s\b)?")
+_WORD = re.compile(r"[a-z]+")
+_TIMES = re.compile(
+    r"(?:[\s-]+(?:recorded|separate|hospital|documented))?"
+    r"[\s-]+(?:times?|occasions?|episodes?|occurrences?|admissions?|stays?|records?|recordings?|entries|encounters?)\b"
+)
 _ROMAN = re.compile(r"\b(?:stage|class|type|grade|degree|nyha|killip)\s+(i{1,3}|iv|v)\b", re.I)
 _ROMANS = {"i": "1", "ii": "2", "iii": "3", "iv": "4", "v": "5"}
 _END = frozenset(".;!?")
-MARKS = frozenset({"others", "possible", "months"})
+SEXES = frozenset({"female", "male"})
+MARKS = frozenset({"others", "possible", "months", *SEXES})
 _SPELLING = [
     (re.compile(before), after)
     for before, after in (
         ("aem", "em"),
+        ("^oe", "e"),
         ("oea", "ea"),
         ("(?<=rrh)o(?=ea|ag)", ""),
         ("itides$|itic$", "itis"),
@@ -47,23 +55,26 @@ class Mentions:
     Args:
         said: Problems and drugs that it says there are.
         denied: Those that it says there are not.
-        marks: Of "others" (somebody else is meant), "possible" (it is not known to be so) and "months" (a date finer
-            than a year).
-        numbers: As digits.
+        marks: Of "others" (somebody else is meant), "possible" (it is not known to be so), "months" (a date finer
+            than a year), and "female" and "male".
+        numbers: As of `numbers`.
+        words: That are in no table, in one spelling: neither a problem nor plain words of any report.
     """
 
     said: frozenset[str]
     denied: frozenset[str]
     marks: frozenset[str]
     numbers: frozenset[str]
+    words: frozenset[str]
 
 
 @dataclass(frozen=True)
 class _Found:
-    """A phrase or word: the problems that it names, and what it does to others."""
+    """A phrase or word: the problems that it names, what it does to others, and the words of it that no table has."""
 
     problems: frozenset[str] = frozenset()
     roles: frozenset[str] = frozenset()
+    words: frozenset[str] = frozenset()
 
 
 class Names:
@@ -86,8 +97,7 @@ class Names:
         for item in self._phrases.find(tokens):
             if item.phrase:
                 read = [self.read[name] for name in item.phrase.of("name")]
-                said = frozenset[str]().union(*(each.said for each in read))
-                yield item, _Found(said, frozenset[str]().union(*(each.marks for each in read)))
+                yield item, _Found(*(_all(getattr(each, part) for each in read) for part in ("said", "marks", "words")))
 
 
 def mentions(text: str, names: Names | None = None) -> Mentions:
@@ -98,22 +108,43 @@ def mentions(text: str, names: Names | None = None) -> Mentions:
         names: Names that the text may use as a whole: it then says what the name says, and words within the name deny
             nothing outside of it.
     """
-    said, denied, marks = set[str](), set[str](), set[str]()
+    said, denied, marks, words = set[str](), set[str](), set[str](), set[str]()
     for clause in _clauses(_found(text, names)):
         before = next((place for place, found in enumerate(clause) if "denied" in found.roles), len(clause))
         behind = max((place for place, found in enumerate(clause) if "gone" in found.roles), default=-1)
         for place, found in enumerate(clause):
             marks |= found.roles & MARKS
+            words |= found.words
             (denied if before < place or place < behind else said).update(found.problems)
-    return Mentions(frozenset(said), frozenset(denied), frozenset(marks), numbers(text))
+    return Mentions(frozenset(said), frozenset(denied), frozenset(marks), numbers(text), frozenset(words))
+
+
+def roots(text: str) -> frozenset[str]:
+    """Every word of a text, in the spelling of `Mentions.words`."""
+    return frozenset(_root(token.small) for token in tokenise(text))
+
+
+def _all(parts: Iterable[frozenset[str]]) -> frozenset[str]:
+    return frozenset[str]().union(*parts)
 
 
 def numbers(text: str) -> frozenset[str]:
-    """Numbers of a text: digits, words from two on, and Roman numerals behind "stage" and the like, all as digits."""
-    digits = {found.replace(",", "") for found in _NUMBER.findall(text)}
-    words = _table().numbers
-    spoken = {words[word] for word in re.findall(r"[a-z]+", text.lower()) if word in words}
-    return frozenset(digits | spoken | {_ROMANS[found.lower()] for found in _ROMAN.findall(text)})
+    """Numbers of a text: digits, words from two on, and Roman numerals behind "stage" and the like, all as digits.
+
+    How often something was is told apart from what else a number can be: "three admissions" is "3 times".
+    """
+    small, words = text.lower(), _table().numbers
+    found = {
+        _counted(small, each.end(), each[1].replace(",", "")) + (each[2] or "") for each in _NUMBER.finditer(small)
+    }
+    found |= {
+        _counted(small, each.end(), words[each.group()]) for each in _WORD.finditer(small) if each.group() in words
+    }
+    return frozenset(found | {_ROMANS[each] for each in _ROMAN.findall(small)})
+
+
+def _counted(text: str, end: int, number: str) -> str:
+    return f"{number} times" if _TIMES.match(text, end) else number
 
 
 def _found(text: str, names: Names | None) -> list[_Found]:
@@ -153,6 +184,7 @@ class _Table:
     phrases: Phrases
     endings: tuple[str, ...]
     usual: frozenset[str]
+    plain: frozenset[str]
     numbers: Mapping[str, str]
 
     def meaning(self, item: Item, tokens: Sequence[Token]) -> _Found:
@@ -163,8 +195,15 @@ class _Table:
         if word in _END:
             return _Found(roles=frozenset({"end"}))
         root = _root(word)
-        betrayed = len(word) > 5 and root.endswith(self.endings) and word not in self.usual
-        return _Found(frozenset({f"word {root}"}) if betrayed else frozenset())
+        if len(word) > 5 and root.endswith(self.endings) and word not in self.usual:
+            return _Found(frozenset({f"word {root}"}))
+        known = (
+            not word[0].isalnum()
+            or word[0].isdecimal()
+            or not self.plain.isdisjoint((word, root))
+            or word in self.numbers
+        )
+        return _Found(words=frozenset() if known else frozenset({root}))
 
 
 def _root(word: str) -> str:
@@ -178,7 +217,7 @@ def _root(word: str) -> str:
 def _table() -> _Table:
     table = tomllib.loads(TABLE.read_text(encoding="utf8"))
     said: dict[str, dict[str, frozenset[str]]] = {}
-    for name, words in [*table["problem"].items(), *table["drug"].items()]:
+    for name, words in (entry for kind in ("problem", "value", "drug") for entry in table[kind].items()):
         for word in words:
             meanings = said.setdefault(word, {})
             meanings["problem"] = meanings.get("problem", frozenset()) | {name}
@@ -187,4 +226,5 @@ def _table() -> _Table:
             said.setdefault(word, {})[role] = frozenset({role})
     phrases = Phrases(Phrase(word, meanings=meanings) for word, meanings in said.items())
     endings, usual = tuple(table["ending"]["all"]), frozenset(table["ending"]["except"])
-    return _Table(phrases, endings, usual, {word: str(number) for word, number in table["number"].items()})
+    plain = frozenset(word for words in table["plain"].values() for word in words.split())
+    return _Table(phrases, endings, usual, plain, {word: str(number) for word, number in table["number"].items()})
