@@ -414,6 +414,8 @@ def test_bad_input_is_one_sentence(before, run, ward, folder, tmp_path, capsys):
     assert "needs a column that tells one of bliss" in said
     said = refused(capsys, "cap", "summarise", tmp_path, "--out", tmp_path / "c")
     assert "needs patients' records" in said
+    flags = ("--out", tmp_path / "d", "--model", "x")
+    assert "give its --endpoint" in refused(capsys, "cap", "summarise", hospital / "meds", *flags)
     url = ("--endpoint", "http://example.com:80", "--model", "x")
     said = refused(capsys, "cap", "summarise", hospital / "meds", "--out", tmp_path / "d", *url)
     assert "example.com" in said

@@ -46,7 +46,8 @@ def test_a_window_without_a_pulse_is_invalid_and_a_batch_of_them_is_refused(port
 
 
 def test_the_settings_name_the_port_the_rate_and_the_width(port, tmp_path):
-    text = yaml_for(tmp_path, 125.0)
+    text = yaml_for(tmp_path / "a: b", 125.0)
+    assert f'run: "{tmp_path}/a: b"\n' in text
     assert "port: stethos.ports.ppg_bench:ModelPort" in text
     assert "embedding_dim: 48" in text
     assert "fs: 125\n" in text

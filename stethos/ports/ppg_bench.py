@@ -9,6 +9,7 @@ and the width of what comes back:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -95,4 +96,5 @@ def yaml_for(run: Path, rate: float) -> str:
     """
     width = Encoder(load(run)).width
     lines = ("name: stethos-cap", "port: stethos.ports.ppg_bench:ModelPort", f"fs: {rate:g}", f"embedding_dim: {width}")
-    return "\n".join((*lines, f"init: {Path(run)}", f"run: {Path(run)}")) + "\n"
+    folder = json.dumps(str(Path(run)))  # a string in JSON is one in YAML, whatever is in it
+    return "\n".join((*lines, f"init: {folder}", f"run: {folder}")) + "\n"

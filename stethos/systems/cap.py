@@ -267,10 +267,10 @@ def reference() -> Recipe:
 
 def tiny() -> Recipe:
     """A narrow network and a small text tower that learn on two CPU cores in a few minutes."""
-    schedule = Schedule(steps=400, batch=192, lr=2e-3, ema=0.99, validate_every=100)
+    schedule = Schedule(steps=300, batch=192, lr=2e-3, ema=0.99, validate_every=75)
     return Recipe(
         patches=1, width=64, layers=2, feedforward=128, dropout=0.0, space=64, text="bag", hide_text=0.7,
-        morphology=(16, 32, 32, 64, 64), tune_steps=250, tune_batch=64, tune_lr=2e-3, label_draws=3, schedule=schedule,
+        morphology=(16, 32, 32, 64, 64), tune_steps=200, tune_batch=64, tune_lr=2e-3, label_draws=3, schedule=schedule,
     )  # fmt: skip
 
 
@@ -555,6 +555,8 @@ def summarise(
         key_variable: Environment variable that holds the server's key.
         at_once: Questions under way at the same time.
     """
+    if model and not endpoint:
+        raise RecipeError("--model is of a language model's server; give its --endpoint too, or leave --model away")
     switches = Switches(budget, vitals, after, demographics, notes, only_vitals)
     asked = Endpoint(endpoint, model, allow_remote, key_variable, at_once=at_once) if endpoint else None
     with bar("summarising") as progress:
@@ -839,7 +841,7 @@ VARIED: dict[str, dict[str, Any]] = {
 }
 
 
-def demo(*, out: Path = Path("runs/cap"), patients: int = 2200, workers: int = 2) -> Run:
+def demo(*, out: Path = Path("runs/cap"), patients: int = 2000, workers: int = 2) -> Run:
     """Distil, pair, pretrain three times, and train all tasks on a simulated hospital; everything in it is synthetic.
 
     Args:
