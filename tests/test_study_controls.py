@@ -124,3 +124,23 @@ def test_few_events_make_few_folds():
     truth[[3, 20, 41]] = 1
     x = rng.normal(size=(60, 2)) + 3 * truth[:, None]
     assert roc_auc_score(truth, fit_logistic(x, truth, np.arange(60)).decision_function(x)) > 0.9
+
+
+def test_the_ridge_that_is_found_is_that_of_a_grid_search_over_pipelines():
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import Ridge
+    from sklearn.model_selection import GridSearchCV, GroupKFold
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    rng = np.random.default_rng(0)
+    features, groups = rng.standard_normal((200, 30)), rng.integers(0, 60, 200)
+    truth = features @ rng.standard_normal(30) * 0.2 + rng.standard_normal(200)
+    features[rng.random((200, 30)) < 0.05] = np.nan
+    pipeline = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler(), Ridge())
+    folds = list(GroupKFold(5).split(truth, truth, groups))
+    search = GridSearchCV(pipeline, {"ridge__alpha": 1 / controls.STRENGTHS}, scoring="neg_mean_squared_error", cv=folds)
+    search.fit(features, truth)
+    ours = fit_ridge(features, truth, groups)
+    assert ours[-1].alpha == pytest.approx(search.best_params_["ridge__alpha"])
+    np.testing.assert_allclose(ours.predict(features), search.predict(features))

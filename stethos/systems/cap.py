@@ -267,7 +267,7 @@ def reference() -> Recipe:
 
 def tiny() -> Recipe:
     """A narrow network and a small text tower that learn on two CPU cores in a few minutes."""
-    schedule = Schedule(steps=300, batch=192, lr=2e-3, ema=0.99, validate_every=75)
+    schedule = Schedule(steps=320, batch=192, lr=2e-3, ema=0.99, validate_every=80)
     return Recipe(
         patches=1, width=64, layers=2, feedforward=128, dropout=0.0, space=64, text="bag", hide_text=0.7,
         morphology=(16, 32, 32, 64, 64), tune_steps=200, tune_batch=64, tune_lr=2e-3, label_draws=3, schedule=schedule,
@@ -841,7 +841,7 @@ VARIED: dict[str, dict[str, Any]] = {
 }
 
 
-def demo(*, out: Path = Path("runs/cap"), patients: int = 2000, workers: int = 2) -> Run:
+def demo(*, out: Path = Path("runs/cap"), patients: int = 2200, workers: int = 2) -> Run:
     """Distil, pair, pretrain three times, and train all tasks on a simulated hospital; everything in it is synthetic.
 
     Args:
