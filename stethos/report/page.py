@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from stethos.io.files import write_atomic
 from stethos.report import style
+from stethos.report.film import Film
 from stethos.report.picture import Picture
 from stethos.report.svg import inline
 from stethos.report.table import MISSING, Cell, Table, shown
@@ -22,7 +23,7 @@ from stethos.types import Estimate, Origin
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-Block = str | Table | Picture
+Block = str | Table | Picture | Film
 
 SHEET = 120  # letters of 8.5 pt, about 160 of the 170 mm between the margins of A4
 LONG = 24  # letters; a longer word, such as a hash, is broken
@@ -71,7 +72,7 @@ class Section:
 
     Args:
         title: The heading; also in the list of contents.
-        blocks: Paragraphs (plain text, an empty line between two), tables and pictures, in order.
+        blocks: Paragraphs (plain text, an empty line between two), tables, pictures and films, in order.
     """
 
     title: str
@@ -120,6 +121,9 @@ class Page:
                 if isinstance(block, Picture):
                     figures += 1
                     blocks.append(_pictured(block, figures, self.origin))
+                elif isinstance(block, Film):
+                    figures += 1
+                    blocks.append(_filmed(block, figures))
                 elif isinstance(block, Table):
                     tables += 1
                     blocks.append(_tabled(block, tables))
@@ -148,6 +152,14 @@ def _pictured(picture: Picture, number: int, origin: Origin) -> dict[str, object
     narrow = picture.drawing.get_figwidth() * style.INCH <= style.NARROW + 1
     shared = {"kind": "figure", "key": key, "number": number, "csv": _link(picture.data)}
     return {**shared, "picture": picture, "svg": svg, "narrow": narrow}
+
+
+def _filmed(film: Film, number: int) -> dict[str, object]:
+    """What the template needs to show moving pictures."""
+    from markupsafe import Markup
+
+    html = Markup(film.html)  # escaped inside
+    return {"kind": "film", "key": f"figure-{number}", "number": number, "film": film, "html": html}
 
 
 def _tabled(table: Table, number: int) -> dict[str, object]:
