@@ -4,6 +4,8 @@ path, subject            needed: where the recording is (relative to the folder,
 when, site, id           date (ISO), hospital or device, identifier (otherwise the path without its suffix)
 rate, unit, channels     declared for files that do not state them; channels as "PLETH [a.u.], ACC_X [g], -"
 report                   the report's text, or the path of a text file
+cine                     path of a 4D NIfTI of the same visit, in mm and seconds
+labels                   path of its label map: 0 background, 1 left ventricle, 2 muscle, 3 right ventricle
 terms, origin            licence and site rules; "real" unless said otherwise
 anything else            a fact or label
 """
@@ -21,7 +23,7 @@ import numpy as np
 from stethos.data.columns import as_column, as_numbers, as_text, as_times, cell, moment, read_table
 from stethos.errors import CohortError, OriginError
 from stethos.io import read
-from stethos.types import Cohort, Fact, Origin, Record
+from stethos.types import Cohort, Fact, Origin, Record, Volume
 
 NOT_FACTS = ("id", "path", "subject", "when", "site", "terms", "origin", "rate", "unit", "channels", "report")
 _SHOWN = 5
@@ -62,6 +64,7 @@ class TableOpener:
             when=moment(self.rows["when"], row) or record.when,
             site=cast("str | None", said["site"]) or record.site,
             text=_report(said.get("report")) or record.text,
+            volume=_cine(said.get("cine")) or record.volume,
             facts={**record.facts, **facts},
             origin=self.origin,
         )
@@ -72,6 +75,15 @@ def _report(said: Fact) -> str | None:
     if isinstance(said, str) and said.endswith(".txt") and Path(said).is_file():
         return Path(said).read_text(encoding="utf8")
     return cast("str | None", said)
+
+
+def _cine(said: Fact) -> Volume | None:
+    """The moving pictures that the column names."""
+    if not isinstance(said, str) or not said.endswith((".nii", ".nii.gz")):
+        return None
+    from stethos.io.nifti import read_nifti
+
+    return read_nifti(said).volume
 
 
 def report_texts(cohort: Cohort) -> list[str]:
@@ -125,7 +137,23 @@ def _typed(cells: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
     rows |= {name: cells[name] for name in ("unit", "channels") if name in cells}
     if "report" in cells:
         rows["report"] = _report_paths(cells["report"], path.parent)
+    for name in ("cine", "labels"):
+        if name in cells:
+            rows[name] = _pictures(cells[name], name, path)
     return rows
+
+
+def _pictures(cells: np.ndarray, name: str, path: Path) -> np.ndarray:
+    """Cells that name a NIfTI become absolute paths; other cells stay as they are."""
+    found = cells.copy()
+    for row, said in enumerate(cells):
+        if said is None or not said.endswith((".nii", ".nii.gz")):
+            continue
+        place = path.parent.absolute() / said
+        if not place.is_file():
+            raise CohortError(f"{path}, column {name}: {said} does not exist; correct the table or copy the file")
+        found[row] = str(place)
+    return found
 
 
 def _identifiers(cells: dict[str, np.ndarray], path: Path) -> np.ndarray:

@@ -9,13 +9,16 @@ Nothing here reads a label back out of a waveform, and every number is synthetic
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from stethos.errors import RecipeError
-from stethos.synth.ecg import ecg
+from stethos.synth.beating import chambers, examined
+from stethos.synth.cine import cine
+from stethos.synth.ecg import LEADS, ecg
 from stethos.synth.echo import truths
 from stethos.synth.faults import plant
 from stethos.synth.labels import labels, readings
@@ -27,6 +30,7 @@ from stethos.synth.report import reports
 from stethos.synth.structure import MEASUREMENTS
 from stethos.synth.world import (
     World,
+    cine_world,
     echo_world,
     hospital_world,
     knock_out_echo_world,
@@ -46,6 +50,8 @@ __all__ = [
     "Plan",
     "World",
     "accelerometer",
+    "cine_world",
+    "department",
     "ecg",
     "echo_truth",
     "echo_world",
@@ -165,6 +171,83 @@ def ppg_truth(patients: int, seed: int, world: World) -> dict[str, np.ndarray]:
     return {"id": latent["id"]} | readings(latent, seed, world)
 
 
+def department(
+    patients: int, seed: int = 0, world: World | None = None, size: int = 48, frames: int = 16, view: str = "sax"
+) -> Cohort:
+    """A simulated imaging department: one examination a patient, a twelve-lead ECG and a cine on demand.
+
+    Args:
+        patients: How many people.
+        seed: Of everything random.
+        world: A world of cines; `cine_world()` where not given.
+        size: H = W of the cines, pixels.
+        frames: F, over one RR interval.
+        view: "sax" or "4ch".
+
+    Returns:
+        Cohort with "group", "age", "sex", "heart_rate" (1/min), and the truth: "ef" (%), "lvedv" and "rvedv" (mL),
+        "lv_mass" (g), "wall_thickness" (mm, end-diastolic), "af" (1 in fibrillation), "es_phase" (of the smallest
+        volume, share of the RR interval). A record's ECG is in mV at the site's rate.
+    """
+    world = world or cine_world()
+    rows = examined(patients, seed, world)
+    visits_ = [{name: column[row] for name, column in rows.items()} for row in range(patients)]
+    sizes = [chambers(visit, 200, world) for visit in visits_]
+    table = {name: rows[name] for name in ("id", "subject", "when", "site", "heart_rate")}
+    table |= {"age": np.floor(rows["age"]), "sex": rows["sex"].astype(object), "group": rows["group"].astype(object)}
+    table |= {
+        "ef": rows["ejection"],
+        "lvedv": rows["lv_volume"],
+        "rvedv": rows["rv_volume"],
+        "lv_mass": rows["lv_mass"],
+    }
+    table["wall_thickness"] = np.array([held["outer"][0] - held["radius"][0] for held in sizes])
+    table["af"] = (rows["rhythm"] == "AF").astype(float)
+    table["es_phase"] = np.array([np.argmin(held["lv"]) / 200 for held in sizes])
+    return Cohort(
+        table, Examination(visits_, table, seed, world, (size, frames, view)), "synthetic", "simulated; free to use"
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Examination:
+    """Opens one examination of `department`.
+
+    Args:
+        visits: Rows of `examined`.
+        table: What the department knows of them.
+        seed: Of everything random.
+        world: A world of cines.
+        form: Pixels, frames and view of the cines.
+    """
+
+    visits: list[dict[str, Any]]
+    table: Mapping[str, np.ndarray]
+    seed: int
+    world: World
+    form: tuple[int, int, str]
+
+    def __call__(self, row: int) -> Record:
+        """Row number → `Record` with a twelve-lead ECG and a cine."""
+        visit = self.visits[row]
+        facts = {name: _plain(column[row]) for name, column in self.table.items() if name not in _WHO}
+        return Record(
+            subject=str(visit["subject"]),
+            id=str(visit["id"]),
+            signals=(ecg(visit, self.seed, self.world, leads=LEADS),),
+            when=visit["when"].astype("datetime64[s]").item(),
+            site=str(visit["site"]),
+            volume=cine(visit, self.seed, self.world, *self.form)[0],
+            facts=facts,
+            origin="synthetic",
+        )
+
+    def labels(self, row: int) -> np.ndarray:
+        """The label map of a row's cine, `(F, H, W)`."""
+        return cine(self.visits[row], self.seed, self.world, *self.form)[1]
+
+
+_WHO = ("id", "subject", "when", "site")
 _WITH_A_PULSE = ("peripheral_disease", "stroke", "calcium_antagonist")
 
 

@@ -48,6 +48,7 @@ class World:
         in_pulse: What of those who were measured shows in the pulse: any of "rhythm", "breath", "stiffness" and
             "pressure". Where the world is linked all of it does, since they are the patients themselves.
         own_records: Whether the coded events and notes are about the patient, or about somebody else.
+        cine: Whether patients are examined in a magnet; an ECG then has twelve leads.
     """
 
     name: str
@@ -60,6 +61,7 @@ class World:
     pulse: bool = False
     in_pulse: frozenset[str] = frozenset()
     own_records: bool = True
+    cine: bool = False
 
     def __getitem__(self, key: str) -> Any:
         return self.constants[key]
@@ -148,6 +150,24 @@ def knock_out_ppg_world(*effects: str) -> World:
 def strangers_records_world() -> World:
     """The world of the pulse, but coded events and notes are about other people: records are worth nothing."""
     return replace(ppg_world(), name="ppg, strangers' records", own_records=False)
+
+
+def cine_world(observability: float | None = None) -> World:
+    """An imaging department: hearts in a magnet, and their ECGs.
+
+    Args:
+        observability: Correlation of each property of the heart with what the ECG shows of it, 0 to 1; the data
+            file's where None.
+
+    Raises:
+        RecipeError: It is not between 0 and 1.
+    """
+    both = {**constants(), **constants("cine")}
+    if observability is not None:
+        if not 0 <= observability <= 1:
+            raise RecipeError(f"observability must be between 0 (none) and 1 (all); got {observability:g}")
+        both["ecg.observability"] = observability
+    return World("cine", both, hospital_world().acts_on, linked=True, cine=True)
 
 
 def lasting(world: World, seconds: float) -> World:
