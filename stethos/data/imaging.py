@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -48,7 +49,8 @@ def write_department(
     place = {name: (row, stem) for row, (name, stem) in enumerate(zip(cohort.rows["id"].tolist(), stems, strict=True))}
     rest = [row for row, stem in enumerate(stems) if not stem.with_suffix(".hea").exists()]
     assert isinstance(cohort.open, Examination)
-    for outcome in each_record(cohort, partial(_write, opener=cohort.open, place=place), rest, None, progress):
+    ecgs = replace(cohort, open=cohort.open.without_cine)
+    for outcome in each_record(ecgs, partial(_write, opener=cohort.open, place=place), rest, None, progress):
         if outcome.reason:
             raise CohortError(f"{cohort.rows['id'][outcome.row]} cannot be written: {outcome.reason}")
     names = {"path": ".hea", "cine": ".cine.nii", "labels": ".labels.nii"}
@@ -61,7 +63,7 @@ def write_department(
 def _write(record: Record, opener: Examination, place: dict[str, tuple[int, Path]]) -> None:
     """The header last: it means that the examination is whole."""
     row, stem = place[record.id]
-    assert record.volume is not None
-    write_nifti(Path(f"{stem}.cine.nii"), record.volume, record.origin)
-    write_labels(Path(f"{stem}.labels.nii"), opener.labels(row)[:, None], record.volume.spacing)
+    volume, labels = opener.pictures(row)
+    write_nifti(Path(f"{stem}.cine.nii"), volume, record.origin)
+    write_labels(Path(f"{stem}.labels.nii"), labels[:, None], volume.spacing)
     write_wfdb(record, stem.parent, stem.name)

@@ -164,7 +164,7 @@ def _ordinary(place: Tensor, token_seconds: float) -> Tensor:
     possible = (length >= 0.3) & (length <= 2.0)
     if not possible.any():
         return possible
-    middle = length[possible].median()
+    middle = length[possible].quantile(0.5)  # torch's median is the lower of two middle ones
     usual = possible & ((length - middle).abs() <= 0.2 * middle)
     return usual if usual.any() else possible
 

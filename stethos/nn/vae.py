@@ -120,8 +120,8 @@ def _doubled(before: int, after: int) -> tuple[nn.Module, ...]:
 
 
 def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Mean over latent numbers of KL(N(mean, variance) ‖ N(0, 1)), nats."""
-    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
+    """KL(N(mean, variance) ‖ N(0, 1)) of every latent number, nats."""
+    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
 
 
 def sampled(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:

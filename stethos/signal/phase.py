@@ -24,7 +24,7 @@ def cardiac_phase(peaks: np.ndarray, samples: int) -> np.ndarray:
         return phase
     at = np.arange(samples)
     inside = (at >= peaks[0]) & (at < peaks[-1])
-    phase[inside] = np.interp(at[inside], peaks, 2 * np.pi * np.arange(len(peaks))) % (2 * np.pi)
+    phase[inside] = 2 * np.pi * (np.interp(at[inside], peaks, np.arange(len(peaks))) % 1)
     return phase
 
 

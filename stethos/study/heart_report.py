@@ -149,7 +149,7 @@ def _calibration(numbers: Mapping[str, Estimate]) -> Table:
         "es_phase.real.r": "the same, real",
         "closure_ratio": "step from the last frame to the first relative to others, generated over real",
     }
-    rows = [[words, numbers[name]] for name, words in names.items()]
+    rows: list[list[Cell]] = [[words, numbers[name]] for name, words in names.items()]
     return Table(("measure", "value"), rows, "Calibration and motion")
 
 
@@ -162,7 +162,7 @@ def _others(numbers: Mapping[str, Estimate]) -> Table:
         "rv_ed_area": "right ventricle's area",
         "rv_fac": "right fractional area change",
     }
-    rows = [
+    rows: list[list[Cell]] = [
         [words, numbers.get(f"{name}.mean16.r"), numbers.get(f"{name}.dispersion_ratio")]
         for name, words in names.items()
         if f"{name}.mean16.r" in numbers

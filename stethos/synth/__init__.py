@@ -9,7 +9,7 @@ Nothing here reads a label back out of a waveform, and every number is synthetic
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -44,7 +44,7 @@ from stethos.synth.world import (
     quiet,
     strangers_records_world,
 )
-from stethos.types import Cohort, Record, Signal
+from stethos.types import Cohort, Record, Signal, Volume
 
 __all__ = [
     "Plan",
@@ -229,22 +229,24 @@ class Examination:
 
     def __call__(self, row: int) -> Record:
         """Row number → `Record` with a twelve-lead ECG and a cine."""
+        return replace(self.without_cine(row), volume=self.pictures(row)[0])
+
+    def without_cine(self, row: int) -> Record:
+        """The same without the cine."""
         visit = self.visits[row]
-        facts = {name: _plain(column[row]) for name, column in self.table.items() if name not in _WHO}
         return Record(
             subject=str(visit["subject"]),
             id=str(visit["id"]),
             signals=(ecg(visit, self.seed, self.world, leads=LEADS),),
             when=visit["when"].astype("datetime64[s]").item(),
             site=str(visit["site"]),
-            volume=cine(visit, self.seed, self.world, *self.form)[0],
-            facts=facts,
+            facts={name: _plain(column[row]) for name, column in self.table.items() if name not in _WHO},
             origin="synthetic",
         )
 
-    def labels(self, row: int) -> np.ndarray:
-        """The label map of a row's cine, `(F, H, W)`."""
-        return cine(self.visits[row], self.seed, self.world, *self.form)[1]
+    def pictures(self, row: int) -> tuple[Volume, np.ndarray]:
+        """The cine of a row, and its label map `(F, H, W)`."""
+        return cine(self.visits[row], self.seed, self.world, *self.form)
 
 
 _WHO = ("id", "subject", "when", "site")

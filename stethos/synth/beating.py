@@ -53,14 +53,16 @@ def _hearts(count: int, draws: Draws, world: World) -> Columns:
     heart: Columns = {"group": np.array(world["group.names"])[group]}
     surface, spread = world["body.surface"]
     heart["surface"] = np.clip(surface + spread * draws.normal("surface", count), *world["body.bounds"])
+    timed = group if world["ecg.observability"] > 0 else group[_somebody_else(count, draws)]
     for name in _SHAPES:
-        middle, width = (np.array(world[f"group.{name}{end}"])[group] for end in ("", "_spread"))
+        of = timed if name == "rate" else group
+        middle, width = (np.array(world[f"group.{name}{end}"])[of] for end in ("", "_spread"))
         heart[name] = middle + width * draws.normal(name, count)
     for name in ("ejection", "rv_ejection"):
         heart[name] = np.clip(heart[name], *world["heart.ejection_bounds"])
     heart["early_filling"] = np.clip(heart["early_filling"], 0.25, 0.9)
     heart["rhythm"] = np.where(
-        draws.uniform("fibrillation", count) < np.array(world["group.fibrillation"])[group], "AF", "sinus"
+        draws.uniform("fibrillation", count) < np.array(world["group.fibrillation"])[timed], "AF", "sinus"
     )
     heart["heart_rate"] = np.clip(heart.pop("rate"), 42, 120)
     return heart | _shown(heart, draws, world) | _whole(heart)
@@ -75,7 +77,7 @@ def _shown(heart: Columns, draws: Draws, world: World) -> Columns:
     """The heart that the ECG shows, over body surface."""
     seen = world["ecg.observability"]
     if seen <= 0:
-        order = np.argsort(draws.uniform("somebody else", len(heart["group"])))
+        order = _somebody_else(len(heart["group"]), draws)
         return {f"shown_{name}": heart[name][order] for name in _SHOWN}
     blur = np.sqrt(1 / seen**2 - 1)
     spreads = dict(zip(_SHOWN, world["ecg.spread"], strict=True))
@@ -83,6 +85,11 @@ def _shown(heart: Columns, draws: Draws, world: World) -> Columns:
     return {
         f"shown_{name}": heart[name] + blur * spreads[name] * draws.normal(f"shown {name}", count) for name in _SHOWN
     }
+
+
+def _somebody_else(count: int, draws: Draws) -> np.ndarray:
+    """Whose heart an ECG shows that tells nothing: its waves, and the disease behind its rate and rhythm."""
+    return np.argsort(draws.uniform("somebody else", count))
 
 
 def _waves(rows: Columns, draws: Draws, world: World) -> Columns:

@@ -56,7 +56,7 @@ def cine(
     field = world["picture.field"][VIEWS.index(view)]
     pixel = field / size
     x, y = _grid(visit, size, pixel, world)
-    sizes = {name: value[:, None, None] for name, value in chambers(visit, frames, world).items()}
+    sizes = {name: value[:, None, None].astype(np.float32) for name, value in chambers(visit, frames, world).items()}
     shapes = _short_axis(x, y, sizes, visit, world) if view == "sax" else _four_chambers(x, y, sizes, world)
     still = _surroundings(size, pixel, stream(visit, seed, 41), world)
     values, labels = _painted(still, shapes, pixel)
@@ -73,7 +73,7 @@ def _grid(visit: Mapping[str, Any], size: int, pixel: float, world: World) -> tu
     down = down - world["picture.shift"] * visit["picture_down"]
     turn = np.deg2rad(world["picture.rotation"] * visit["picture_turn"])
     x, y = np.cos(turn) * right + np.sin(turn) * down, -np.sin(turn) * right + np.cos(turn) * down
-    return x[None], y[None]
+    return x[None].astype(np.float32), y[None].astype(np.float32)  # half the time of doubles
 
 
 def _short_axis(
@@ -173,10 +173,10 @@ def _surroundings(size: int, pixel: float, rng: np.random.Generator, world: Worl
 def _painted(still: np.ndarray, shapes: list[Shape], pixel: float) -> tuple[np.ndarray, np.ndarray]:
     """Each shape over those before, with edges as soft as a pixel; labels by the sign of the distance."""
     frames = max(len(shape.away) for shape in shapes)
-    values = np.broadcast_to(still, (frames, *still.shape)).copy()
+    values = np.broadcast_to(still.astype(np.float32), (frames, *still.shape)).copy()
     labels = np.zeros(values.shape, np.uint8)
     for shape in shapes:
-        values += (shape.grey - values) * _inside(shape.away, pixel)
+        values += (np.float32(shape.grey) - values) * _inside(shape.away, pixel)
         labels[np.broadcast_to(shape.away < 0, labels.shape)] = shape.label
     return values, labels
 

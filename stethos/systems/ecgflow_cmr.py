@@ -64,6 +64,7 @@ from stethos.nn.unet import UNet
 from stethos.nn.vae import CineVAE, divergence, sampled
 from stethos.report.film import write_gif
 from stethos.report.mark import burnt_in
+from stethos.study.heart_downstream import Learn, mixes, over_seeds, worth
 from stethos.study.heart_judge import (
     Judged,
     chosen_guidance,
@@ -76,6 +77,17 @@ from stethos.study.heart_judge import (
     true_fractions,
 )
 from stethos.study.heart_numbers import HeartTable
+from stethos.study.heart_probes import (
+    TARGETS,
+    EndToEnd,
+    Labelled,
+    interpolated,
+    noisy,
+    phase_numbers,
+    pooled,
+    probe_numbers,
+    refuse_no_targets,
+)
 from stethos.study.heart_report import Shown, publish_hearts
 from stethos.study.hearts import Hearts, HeartShape, begin_hearts, labelled, parts_of
 from stethos.study.partition import Partition
@@ -83,9 +95,9 @@ from stethos.study.progress import bar
 from stethos.synth import Examination, cine_world, department
 from stethos.train.dist import chief, global_mean, join
 from stethos.train.loop import Options, fit
-from stethos.train.run import read_config, start_run
+from stethos.train.run import read_config, start_run, write_metrics
 from stethos.train.weights import load_weights, save_weights, sha256
-from stethos.types import Cohort, Run, Schedule, Volume
+from stethos.types import Cohort, Estimate, Run, Schedule, Volume
 
 STAGES = ("ecg", "cine", "flow")
 NEEDS = {"ecg": "ecg", "cine": "cine", "judge": "cine", "flow": "pair"}
@@ -246,20 +258,21 @@ def reference() -> Recipe:
     """The paper's sizes and rates where they are known: 96², 50 frames, all frames flow, template, Euler's 10 steps."""
     schedule = Schedule(steps=70_000, batch=4, lr=1e-4, decay=1e-4, warmup=0.0, clip=1.0)
     return Recipe(
-        rate=500.0, frames=50, size=96, ecg_width=768, restore_weight=100.0, phase_weight=10.0, ecg_steps=92_000,
-        ecg_batch=32, ecg_lr=1e-4, cine_width=64, divergence_weight=1e-6, cine_steps=290_000, cine_batch=1,
-        cine_lr=5e-5, motion="frames", spread=1.0, weigh=0.0, patch=1, width=512, depth=8, heads=8, condition=0, solver_steps=10,
-        guidances=(2.0,), schedule=schedule,
+        rate=500.0, frames=50, size=96, ecg_width=768, restore_weight=100.0, phase_weight=10.0,
+        ecg_steps=92_000, ecg_batch=32, ecg_lr=1e-4, cine_width=64, divergence_weight=1e-6,
+        cine_steps=290_000, cine_batch=1, cine_lr=5e-5, motion="frames", weigh=0.0, patch=1,
+        width=512, depth=8, heads=8, condition=0, blur=0.0, solver_steps=10, guidances=(2.0,), schedule=schedule,
     )  # fmt: skip
 
 
 def tiny() -> Recipe:
     """48² pixels, 16 frames: a few minutes on two cores."""
-    schedule = Schedule(steps=2500, batch=64, lr=1.5e-3, ema=0.998)
+    schedule = Schedule(steps=2200, batch=64, lr=3e-3, ema=0.998)
     return Recipe(
         frames=16, size=48, ecg_width=64, ecg_steps=400, ecg_batch=48, cine_width=16, turns=False, cine_frames=4,
         divergence_weight=1e-5, cine_steps=1600, cine_batch=16, cine_lr=4e-3, width=128, depth=4, heads=4,
-        solver_steps=10, judge_steps=400, judge_records=400, schedule=schedule,
+        solver="midpoint", solver_steps=10, guidances=(1.0, 1.25, 1.5, 2.0), judge_steps=400, judge_records=400,
+        schedule=schedule,
     )  # fmt: skip
 
 
@@ -308,7 +321,7 @@ class PhaseMAE(nn.Module):
         known = torch.isfinite(turn)
         off = (self.head(tokens) - torch.nan_to_num(turn)).square()
         return {
-            "restore": self.recipe.restore_weight * (restored - x).square().mean(),
+            "restore": self.recipe.restore_weight * _mean((restored - x).square()),
             "phase": self.recipe.phase_weight * global_mean(off, known),
         }
 
@@ -346,8 +359,8 @@ class CineAutoencoder(nn.Module):
         """The training objective."""
         mean, log_variance = self.vae.encode(batch.cine)
         seen = self.vae.decode(sampled(mean, log_variance, batch.draw))
-        kl = divergence(mean, log_variance)
-        return {"picture": (seen - batch.cine).square().mean(), "divergence": self.weight * kl}
+        kl = _mean(divergence(mean, log_variance))
+        return {"picture": _mean((seen - batch.cine).square()), "divergence": self.weight * kl}
 
     def encode(self, cine: Tensor) -> Tensor:
         """Cines `(B, F, H, W)` to mean latent cines `(B, C, F, h, w)`."""
@@ -421,7 +434,7 @@ class ECGFlow(nn.Module):
         x, velocity = along(self.recipe.spread * batch.source, data, batch.time)
         said = self.velocity(x, batch.time, batch.condition, batch.blind, batch.blur)
         weight = self.scale**self.recipe.weigh
-        return {"flow": ((said - velocity).square() * (weight / weight.mean())).mean()}
+        return {"flow": _mean((said - velocity).square() * (weight / weight.mean()))}
 
     def whitened(self, latent: Tensor) -> Tensor:
         """Latent cines `(B, C, F, h, w)` to coefficients about the centre, of unit spread, `(B, K, C, h, w)`."""
@@ -496,6 +509,11 @@ class ECGFlow(nn.Module):
         return tokens.reshape(-1, s, s, k, c, p, p).permute(0, 3, 4, 1, 5, 2, 6).reshape(-1, k, c, s * p, s * p)
 
 
+def _mean(values: Tensor) -> Tensor:
+    """Over the whole step's batch, however it is shared."""
+    return global_mean(values, torch.ones_like(values, dtype=torch.bool))
+
+
 def _turns(recipe: Recipe) -> Tensor:
     """Mean, cosines and sines over the cycle, `(K, F)`."""
     phase = 2 * math.pi * torch.arange(recipe.frames) / recipe.frames
@@ -532,7 +550,7 @@ def _centre(held: Tensor, recipe: Recipe) -> Tensor:
 
 
 def _components(away: Tensor, recipe: Recipe) -> Tensor:
-    """What turns centred conditions `(N, …)` into numbers of unit spread: each block's principal components, or scales."""
+    """What turns centred conditions `(N, …)` into numbers of unit spread: principal components, or scales."""
     scale = 1 / away.std(0).clamp(min=1e-6)
     if not recipe.condition:
         return scale
@@ -790,7 +808,7 @@ def _simulated(recipe: Recipe) -> Drawn:
     with tempfile.TemporaryDirectory() as folder:
         hearts = begin_hearts(people, Run(Path(folder)), recipe.shape, 1)
         rows = hearts.has("pair")
-    labels = torch.from_numpy(np.stack([people.open.labels(row) for row in rows.tolist()]))
+    labels = torch.from_numpy(np.stack([people.open.pictures(row)[1] for row in rows.tolist()]))
     mae, autoencoder = network(recipe, "ecg").eval(), network(recipe, "cine").eval()
     assert isinstance(mae, PhaseMAE)
     assert isinstance(autoencoder, CineAutoencoder)
@@ -970,6 +988,90 @@ def _shown(hand: Hand, rows: np.ndarray, found: dict[str, Judged]) -> Shown:
     )
 
 
+def probe(
+    run: Path, *, cohort: Path | None = None, noises: tuple[float, ...] = (12.0, 6.0, 0.0), workers: int = 1
+) -> Run:
+    """What the ECG's autoencoder knows: the phase under noise beside lines between R peaks, and linear probes.
+
+    The probes read ejection fraction, wall thickness and fibrillation, where the cohort has the columns ef,
+    wall_thickness and af, beside the same encoder untrained and one trained from scratch on them.
+
+    Args:
+        run: Folder of a run with the stage ecg.
+        cohort: Folder of the cohort that it was trained on; the simulated department of the run where none is given.
+        noises: Decibels of signal over added noise.
+        workers: Processes that prepare recordings.
+    """
+    held = Run(Path(run))
+    recipe, people = recipe_of(held), open_cohort(cohort or held.folder / "department")
+    hearts = begin_hearts(people, held, recipe.shape, workers)
+    parts, _ = parts_of(hearts, recipe.parts, "ecg")
+    rows, model = tested_rows(parts)[:500], load(held.folder, "ecg")
+    assert isinstance(model, PhaseMAE)
+    numbers = _phases(hearts, rows, model, noises) | _probes(hearts, parts["train"], rows, model)
+    write_metrics(held, numbers, hearts.cohort.origin)
+    return held
+
+
+@torch.no_grad()
+def _phases(hearts: Hearts, rows: np.ndarray, model: PhaseMAE, noises: tuple[float, ...]) -> dict[str, Estimate]:
+    ecg, phase = hearts.ecgs(rows)
+    truth, said = at_tokens(torch.from_numpy(phase)).numpy(), {}
+    for noise in (float("inf"), *noises):
+        heard = ecg if math.isinf(noise) else noisy(ecg, noise, model.recipe.schedule.seed)
+        lines = at_tokens(torch.from_numpy(interpolated(heard, hearts.shape.rate)).float()).numpy()
+        network_ = torch.cat([model.phase(part) for part in torch.from_numpy(heard).split(64)]).numpy()
+        said["as_recorded" if math.isinf(noise) else f"{noise:g}_db"] = (network_, lines)
+    irregular = hearts.rates(rows)[:, 1] > 0.08
+    hard = irregular | (hearts.numbers("af", rows) == 1)
+    return phase_numbers(truth, said, hearts.cohort.subjects[rows], hard)
+
+
+def _probes(hearts: Hearts, train: np.ndarray, rows: np.ndarray, model: PhaseMAE) -> dict[str, Estimate]:
+    recipe, subjects = model.recipe, (hearts.cohort.subjects[train], hearts.cohort.subjects[rows])
+    truths = {name: (hearts.numbers(name, train), hearts.numbers(name, rows)) for name in TARGETS}
+    refuse_no_targets(truths)
+    plain = network(recipe, "ecg").eval()
+    assert isinstance(plain, PhaseMAE)
+    plain.size.copy_(model.size)
+    arms = {"pretrained": model, "untrained": plain}
+    tables = {arm: (_tokens_of(hearts, train, net), _tokens_of(hearts, rows, net)) for arm, net in arms.items()}
+    return probe_numbers(tables, truths, subjects, _scratch(hearts, (train, rows), truths, model))
+
+
+@torch.no_grad()
+def _tokens_of(hearts: Hearts, rows: np.ndarray, model: PhaseMAE) -> np.ndarray:
+    """Mean and spread of the tokens of recordings, `(N, 2 D)`."""
+    parts = [pooled(model.encoder(torch.from_numpy(hearts.ecgs(some)[0]) / model.size)) for some in _some(rows)]
+    return torch.cat(parts).double().numpy()
+
+
+def _scratch(
+    hearts: Hearts,
+    rows: tuple[np.ndarray, np.ndarray],
+    truths: dict[str, tuple[np.ndarray, np.ndarray]],
+    model: PhaseMAE,
+) -> dict[str, np.ndarray]:
+    """What the same encoder says of the tested, trained on the targets for as many steps as the pretraining had."""
+    recipe, plan = model.recipe, schedule_of(model.recipe, "ecg")
+    graded = tuple(name != "af" for name in truths)
+    fresh = network(recipe, "ecg")
+    assert isinstance(fresh, PhaseMAE)
+    learner = EndToEnd(fresh.encoder, recipe.ecg_width, graded)
+    known = np.stack([known for known, _ in truths.values()], axis=1)
+    middle, spread = np.nanmean(known, axis=0), np.nanstd(known, axis=0)
+    known = torch.from_numpy(np.where(graded, (known - middle) / spread, known)).float()
+
+    def draw(step: int, share: slice) -> Labelled:
+        chosen = epoch_rows(len(rows[0]), step, plan.batch, plan.seed)[share]
+        return Labelled(torch.from_numpy(hearts.ecgs(rows[0][chosen])[0]) / model.size, known[chosen])
+
+    fit(learner, draw, plan, hearts.run, options=Options(stage="scratch"))
+    with torch.no_grad():
+        said = [learner.score(torch.from_numpy(hearts.ecgs(some)[0]) / model.size) for some in _some(rows[1])]
+    return dict(zip(truths, torch.cat(said).double().numpy().T, strict=True))
+
+
 def generate(
     run: Path,
     *,
@@ -1061,6 +1163,82 @@ def _listing(rows: list[dict[str, object]]) -> str:
     return text.getvalue()
 
 
+def downstream(
+    run: Path,
+    *,
+    cohort: Path | None = None,
+    real: int = 200,
+    labels: int = 40,
+    seeds: int = 5,
+    steps: int = 150,
+    workers: int = 1,
+) -> Run:
+    """Whether pretraining on generated hearts helps where few are labelled; writes downstream.* into metrics.json.
+
+    Args:
+        run: Folder of a run with all stages.
+        cohort: Folder of the cohort that it was trained on; the simulated department of the run where none is given.
+        real: Real training hearts that a pretraining may see.
+        labels: How many of them are labelled.
+        seeds: Repetitions, each with other patients, hearts and weights.
+        steps: Of each pretraining.
+        workers: Processes that prepare recordings.
+    """
+    held = Run(Path(run))
+    recipe, people = recipe_of(held), open_cohort(cohort or held.folder / "department")
+    hearts = begin_hearts(people, held, recipe.shape, workers)
+    parts, _ = parts_of(hearts, recipe.parts, "pair")
+    rows, train = tested_rows(parts)[:400], parts["train"]
+    hand = _hand(hearts, recipe, train)
+    tested = (hearts.cines(rows), true_fractions(hearts, rows, hand.outline)[0])
+    each = []
+    for seed in range(seeds):
+        chosen = np.random.default_rng(seed).permutation(train)[:real]
+        told = np.tile(chosen, 3)
+        number = np.repeat(np.arange(3), len(chosen)) + 3 * seed
+        made = np.concatenate([hand.generate(told[at], number[at]) for at in _some(np.arange(len(told)), 128)])
+        few = (hearts.cines(chosen[:labels]), true_fractions(hearts, chosen[:labels], hand.outline)[0])
+        each.append(worth(_learner(hearts, recipe, steps), mixes(hearts.cines(chosen), made), few, tested, seed))
+    write_metrics(held, over_seeds(each), hearts.cohort.origin)
+    return held
+
+
+def _learner(hearts: Hearts, recipe: Recipe, steps: int) -> Learn:
+    """Pretrains the autoencoder on some cines; rows are the latent cines' mean and harmonics."""
+
+    def learn(cines: np.ndarray, seed: int) -> Callable[[np.ndarray], np.ndarray]:
+        plan = replace(schedule_of(recipe, "cine"), steps=steps, seed=seed)
+        model = network(replace(recipe, schedule=replace(recipe.schedule, seed=seed)), "cine")
+        assert isinstance(model, CineAutoencoder)
+        if len(cines):
+            with tempfile.TemporaryDirectory() as folder:
+                fit(
+                    model, _cine_draw(recipe, plan, cines), plan, Run(Path(folder)), options=Options(stage="downstream")
+                )
+        plain = replace(recipe, motion="harmonics")
+
+        @torch.no_grad()
+        def rows(asked: np.ndarray) -> np.ndarray:
+            parts = [model.eval().encode(torch.from_numpy(asked[at])) for at in _some(np.arange(len(asked)))]
+            return coefficients(torch.cat(parts), plain).flatten(1).double().numpy()
+
+        return rows
+
+    return learn
+
+
+def _cine_draw(recipe: Recipe, plan: Schedule, cines: np.ndarray) -> Callable[[int, slice], Batch]:
+    """Batches of the stage cine from cines in memory."""
+
+    def draw(step: int, share: slice) -> Batch:
+        chosen, place = epoch_rows(len(cines), step, plan.batch, plan.seed)[share], torch.arange(plan.batch)[share]
+        cine, side = _frames(torch.from_numpy(cines[chosen]), recipe, step, place), recipe.size // 8
+        noise = normal(plan.seed, step, place, (recipe.latent, cine.shape[1], side, side), 2)
+        return NOTHING._replace(cine=cine, draw=noise)
+
+    return draw
+
+
 def demo(*, out: Path = Path("runs/ecgflow-cmr"), patients: int = 3400, workers: int = 2) -> Run:
     """Simulate an imaging department, train all stages and hold generated hearts against the patients' own.
 
@@ -1079,4 +1257,4 @@ def demo(*, out: Path = Path("runs/ecgflow-cmr"), patients: int = 3400, workers:
     return _evaluate(hearts, 320)
 
 
-commands = (train, evaluate, generate, demo)
+commands = (train, evaluate, probe, generate, downstream, demo)
