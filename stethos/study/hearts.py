@@ -269,7 +269,8 @@ def _resized(
     smooth: bool,
 ) -> np.ndarray:
     """Frames and pixels of the wanted number, by lines or by the nearest; 0 outside of the picture."""
-    if values.shape == (shape.frames, shape.size, shape.size) and corner == (0, 0):
+    whole = corner == (0, 0) and np.allclose(np.multiply(values.shape[1:], spacing), side)
+    if whole and values.shape == (shape.frames, shape.size, shape.size):
         return values
     from scipy.ndimage import map_coordinates
 
