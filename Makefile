@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 OUT    ?= runs/demo
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-all check bench docs clean
+.PHONY: demo test test-all check judge bench docs clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -26,6 +26,13 @@ check: $(VENV)/.installed  ## style, types, floors
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_floors.py
+
+judge: OUT = runs/heart
+judge: $(VENV)/.installed  ## hearts of a demo before a network that nobody here trained
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[edge]"
+	$(BIN)/pip install --quiet --no-deps -c constraints.txt myopari
+	test -f $(OUT)/model.safetensors || $(BIN)/stethos ecgflow-cmr demo --out $(OUT)
+	STETHOS_RUN=$(OUT) $(BIN)/python -m pytest -m slow tests/test_judge.py
 
 bench: $(VENV)/.installed  ## ratios, written to benchmarks/results.json
 	$(BIN)/python -m benchmarks

@@ -19,7 +19,9 @@ PACKAGES = (
     "study",
 )
 MODULES = [ROOT / "stethos" / f"{name}.py" for name in ("types", "errors", "hear")] + [
-    path for package in (*PACKAGES, "systems", "flow", "ports") for path in sorted((ROOT / "stethos" / package).glob("*.py"))
+    path
+    for package in (*PACKAGES, "systems", "flow", "ports")
+    for path in sorted((ROOT / "stethos" / package).glob("*.py"))
 ]
 
 

@@ -139,7 +139,9 @@ def test_the_ridge_that_is_found_is_that_of_a_grid_search_over_pipelines():
     features[rng.random((200, 30)) < 0.05] = np.nan
     pipeline = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler(), Ridge())
     folds = list(GroupKFold(5).split(truth, truth, groups))
-    search = GridSearchCV(pipeline, {"ridge__alpha": 1 / controls.STRENGTHS}, scoring="neg_mean_squared_error", cv=folds)
+    search = GridSearchCV(
+        pipeline, {"ridge__alpha": 1 / controls.STRENGTHS}, scoring="neg_mean_squared_error", cv=folds
+    )
     search.fit(features, truth)
     ours = fit_ridge(features, truth, groups)
     assert ours[-1].alpha == pytest.approx(search.best_params_["ridge__alpha"])

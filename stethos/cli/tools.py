@@ -113,8 +113,9 @@ def show(folder: Path, *, workers: int = 2) -> Any:
 Layout = Literal[
     "ptbxl", "cinc2017", "mimic-ecg", "folder", "dcase", "sounds", "mimic3-waves", "mimic4-waves", "mc-med",
     "vitaldb", "bidmc", "capnobase", "ppg-bp", "marsh", "troika", "wesad", "ppg-dalia", "reports",
+    "ukb", "acdc", "mnms2",
 ]  # fmt: skip
-_PULSES = {  # layout → module, function, and the further arguments that it takes, in order
+_FURTHER = {  # layout → module, function, and the further arguments that it takes, in order
     "mimic3-waves": ("pulses", "import_mimic3_waves", ("table",)),
     "mimic4-waves": ("pulses", "import_mimic4_waves", ("table",)),
     "mc-med": ("pulses", "import_mcmed", ("table", "numerics")),
@@ -127,6 +128,9 @@ _PULSES = {  # layout → module, function, and the further arguments that it ta
     "troika": ("pulse_studies", "import_troika", ()),
     "wesad": ("pulse_studies", "import_wesad", ()),
     "ppg-dalia": ("pulse_studies", "import_wesad", ()),
+    "ukb": ("cine_importers", "import_ukb", ()),
+    "acdc": ("cine_importers", "import_acdc", ()),
+    "mnms2": ("cine_importers", "import_mnms2", ()),
 }
 
 
@@ -161,8 +165,8 @@ def import_(
         return sounds.import_dcase(source, out, table, year)
     if layout == "sounds":
         return sounds.import_sounds(source, out)
-    if layout in _PULSES:
-        module, function, names = _PULSES[layout]
+    if layout in _FURTHER:
+        module, function, names = _FURTHER[layout]
         given = {"table": table, "numerics": numerics, "rate": rate, "unit": unit}
         read = getattr(importlib.import_module(f"stethos.data.{module}"), function)
         return read(source, out, *(given[name] for name in names))

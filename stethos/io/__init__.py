@@ -101,6 +101,14 @@ def _published(kind: Format, path: Path) -> Record:
             from stethos.io.vital import read_vital
 
             return read_vital(path)
+        case "nifti":
+            from stethos.io.nifti import read_nifti
+
+            return read_nifti(path)
+        case "cardiosoft":
+            from stethos.io.ukb import read_cardiosoft
+
+            return read_cardiosoft(path)
         case "hdf5":
             from stethos.io.hdf5 import read_hdf5
 

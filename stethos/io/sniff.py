@@ -18,20 +18,24 @@ from stethos.io.table import is_row
 from stethos.io.wearable import looks_like_watch
 
 Format = Literal[
-    "wfdb", "watch", "table", "parquet", "arrays", "edf", "clinical", "dicom", "sound", "vital", "hdf5", "pickle"
-]
+    "wfdb", "watch", "table", "parquet", "arrays", "edf", "clinical", "dicom", "sound", "vital", "hdf5", "pickle",
+    "nifti", "cardiosoft",
+]  # fmt: skip
 
 KNOWN = (
     "WFDB, EDF/EDF+/BDF, CSV, TSV, NPZ, NPY, MATLAB 5, Parquet, Apple Watch CSV, GE MUSE XML, HL7 aECG, "
-    "Philips XML, SCP-ECG, DICOM waveform, VitalDB, CapnoBase, WESAD, PPG-DaLiA, WAV, FLAC, OGG, AIFF"
+    "Philips XML, SCP-ECG, DICOM waveform, VitalDB, CapnoBase, WESAD, PPG-DaLiA, NIfTI, CardioSoft XML, "
+    "WAV, FLAC, OGG, AIFF"
 )
-_ROOTS = {
+_ROOTS: dict[str, Format] = {
     "restingecg": "clinical",
     "museinfo": "clinical",
     "annotatedecg": "clinical",
     "restingecgdata": "clinical",
+    "cardiologyxml": "cardiosoft",
 }
 _START = 65_536  # bytes that are looked at
+NIFTI = (b"n+1\0", b"n+2\0")  # at byte 344 of a header
 _PICKLES = tuple(bytes((0x80, protocol)) for protocol in range(2, 6))
 
 
@@ -70,6 +74,8 @@ def _binary(path: Path, start: bytes) -> Format | None:
         return "hdf5"
     if start.startswith(b"\x1f\x8b") and _begins_with(path, b"VITA"):
         return "vital"
+    if start[344:348] in NIFTI or (start.startswith(b"\x1f\x8b") and _holds_at(path, 344, NIFTI)):
+        return "nifti"
     if start.startswith(_PICKLES):
         return "pickle"
     if start.startswith(b"PK\x03\x04") and _holds_arrays(path):
@@ -101,6 +107,15 @@ def _begins_with(path: Path, sign: bytes) -> bool:
         return False
 
 
+def _holds_at(path: Path, place: int, signs: tuple[bytes, ...]) -> bool:
+    """Whether what a gzip file holds has one of some signs at a place."""
+    try:
+        with gzip.open(path, "rb") as file:
+            return file.read(place + len(signs[0]))[place:] in signs
+    except (OSError, EOFError, zlib.error):
+        return False
+
+
 def _holds_arrays(path: Path) -> bool:
     """Whether a zip archive is an NPZ."""
     try:
@@ -117,7 +132,7 @@ def _text(start: bytes) -> Format | None:
         return None
     if text.lstrip().startswith("<"):
         root = re.search(r"<(?:[A-Za-z_][\w.-]*:)?([A-Za-z_][\w.-]*)[\s>]", text)
-        return "clinical" if root and root[1].lower() in _ROOTS else None
+        return _ROOTS.get(root[1].lower()) if root else None
     if looks_like_watch(text):
         return "watch"
     if looks_like_header(text):

@@ -36,7 +36,7 @@ class PhaseEncoder(nn.Module):
         super().__init__()
         widths = (leads, max(16, width // 4), max(16, width // 2), width)
         self.stages = nn.ModuleList(
-            nn.Sequential(nn.Conv1d(a, b, 9, 2, padding=4), nn.GroupNorm(8, b), nn.GELU(), _Block(b, 1, 0.0))
+            nn.Sequential(nn.Conv1d(a, b, 9, 2, padding=4), nn.GroupNorm(8, b), nn.SiLU(), _Block(b, 1, 0.0))
             for a, b in pairwise(widths)
         )
         self.blocks = nn.ModuleList(_Block(width, step, dropout) for step in dilations)
@@ -56,10 +56,10 @@ class _Block(nn.Module):
         super().__init__()
         self.body = nn.Sequential(
             nn.GroupNorm(8, width),
-            nn.GELU(),
+            nn.SiLU(),
             nn.Conv1d(width, width, 5, padding=2 * dilation, dilation=dilation),
             nn.GroupNorm(8, width),
-            nn.GELU(),
+            nn.SiLU(),
             nn.Dropout1d(dropout),
             nn.Conv1d(width, width, 1),
         )

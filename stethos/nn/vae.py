@@ -50,7 +50,7 @@ class CineVAE(nn.Module):
             *_doubled(widths[1], width),
             *_stage(width),
             nn.GroupNorm(8, width),
-            nn.GELU(),
+            nn.SiLU(),
             nn.Conv2d(width, 4, 3, padding=1),
             nn.PixelShuffle(2),
         )
@@ -93,7 +93,7 @@ class _Turn(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         course = self.norm(x).permute(0, 3, 4, 1, 2).flatten(0, 2)  # (B h w, C, F)
-        seen = self.look(F.pad(F.gelu(course), (1, 1), mode="circular"))
+        seen = self.look(F.pad(F.silu(course), (1, 1), mode="circular"))
         return x + seen.unflatten(0, (len(x), *x.shape[3:])).permute(0, 3, 4, 1, 2)
 
 
@@ -102,7 +102,7 @@ class _Residual(nn.Module):
         super().__init__()
         self.body = nn.Sequential(
             nn.GroupNorm(8, width),
-            nn.GELU(),
+            nn.SiLU(),
             nn.Conv2d(width, width, 3, padding=1),
         )
 

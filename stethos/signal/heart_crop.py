@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-SMOOTH = 8.0  # mm; a heart is several times as wide
+SMOOTH = 12.0  # mm; a heart is several times as wide
+STILL = 0.4  # of the largest change: what changes less lies still
 
 
 def heart_centre(values: np.ndarray, spacing: tuple[float, float, float]) -> tuple[float, float]:
     """Row and column about which pictures change once a cycle, in pixels.
 
-    The energy of the first harmonic over time, smoothed over 8 mm; its brightest third is averaged.
+    The energy of the first harmonic over time, smoothed over 12 mm; the middle of all that changes by more
+    than 0.4 of the most.
 
     Args:
         values: One cycle, `(F, Z, H, W)`.
@@ -19,7 +21,7 @@ def heart_centre(values: np.ndarray, spacing: tuple[float, float, float]) -> tup
     """
     change = np.abs(np.fft.rfft(values, axis=0)[1]).sum(0)  # (Z, H, W) summed over slices
     smooth = gaussian_filter(change, (SMOOTH / spacing[1], SMOOTH / spacing[2]))
-    weight = np.maximum(smooth - smooth.max() * 2 / 3, 0)
+    weight = (smooth > STILL * smooth.max()).astype(float)
     if not weight.sum() > 0:
         return (values.shape[2] - 1) / 2, (values.shape[3] - 1) / 2
     rows, columns = np.indices(weight.shape)

@@ -1,8 +1,8 @@
 """What generated hearts are good for: pretraining where few are labelled.
 
 An autoencoder of cines is pretrained on real hearts, on real and generated ones in a ratio, on generated ones alone, or
-not at all; then a linear model reads the ejection fraction, and whether it is below 50 %, in its latent cines, from a few
-labelled patients. Everything is repeated with other patients, other hearts and other weights.
+not at all; then a linear model reads the ejection fraction, and whether it is below 50 %, in its latent cines, from a
+few labelled patients. Everything is repeated with other patients, other hearts and other weights.
 """
 
 from __future__ import annotations

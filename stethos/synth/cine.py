@@ -143,8 +143,8 @@ def _all_of(*away: np.ndarray) -> np.ndarray:
 
 
 def _bullet(from_apex: np.ndarray, length: np.ndarray) -> np.ndarray:
-    """Half width of a bullet relative to its radius: half an ellipse over 0.8 of its length, then a cylinder."""
-    nose = 0.8 * length
+    """Half width of a bullet relative to its radius: half an ellipse, then a cylinder as long."""
+    nose = 0.5 * length
     part = np.clip((nose - from_apex) / nose, 0, 1)
     return np.where(from_apex > 0, np.sqrt(1 - part**2), 0.0)
 

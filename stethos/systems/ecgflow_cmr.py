@@ -58,6 +58,7 @@ from stethos.flow.path import along
 from stethos.flow.solve import solve
 from stethos.io.files import write_atomic
 from stethos.io.nifti import write_nifti
+from stethos.metrics.phenotypes import phenotypes
 from stethos.nn.dit import DiT
 from stethos.nn.phase_mae import AFTER, BEFORE, PhaseDecoder, PhaseEncoder, angle, cycles, mean_beat
 from stethos.nn.unet import UNet
@@ -76,7 +77,7 @@ from stethos.study.heart_judge import (
     regressed,
     true_fractions,
 )
-from stethos.study.heart_numbers import HeartTable
+from stethos.study.heart_numbers import HeartTable, judge_numbers
 from stethos.study.heart_probes import (
     TARGETS,
     EndToEnd,
@@ -90,6 +91,7 @@ from stethos.study.heart_probes import (
 )
 from stethos.study.heart_report import Shown, publish_hearts
 from stethos.study.hearts import Hearts, HeartShape, begin_hearts, labelled, parts_of
+from stethos.study.onnx_judge import judge_of, masks_of, outlined
 from stethos.study.partition import Partition
 from stethos.study.progress import bar
 from stethos.synth import Examination, cine_world, department
@@ -267,11 +269,11 @@ def reference() -> Recipe:
 
 def tiny() -> Recipe:
     """48² pixels, 16 frames: a few minutes on two cores."""
-    schedule = Schedule(steps=2200, batch=64, lr=3e-3, ema=0.998)
+    schedule = Schedule(steps=2400, batch=64, lr=3e-3, ema=0.998, precision="bfloat16")
     return Recipe(
-        frames=16, size=48, ecg_width=64, ecg_steps=400, ecg_batch=48, cine_width=16, turns=False, cine_frames=4,
+        frames=16, size=48, ecg_width=64, ecg_steps=300, ecg_batch=48, cine_width=16, turns=False, cine_frames=4,
         divergence_weight=1e-5, cine_steps=1600, cine_batch=16, cine_lr=4e-3, width=128, depth=4, heads=4,
-        solver="midpoint", solver_steps=10, guidances=(1.0, 1.25, 1.5, 2.0), judge_steps=400, judge_records=400,
+        solver="midpoint", solver_steps=10, guidances=(1.0, 1.25, 1.5, 2.0), judge_steps=900, judge_records=400,
         schedule=schedule,
     )  # fmt: skip
 
@@ -572,7 +574,7 @@ class Drawn(NamedTuple):
 
     hearts: Hearts
     rows: np.ndarray  # (N,) of the training records
-    latent: Tensor  # (N, 2 C, F, h, w) means and log variances
+    latent: Tensor  # (N, C, F, h, w)
     condition: Tensor  # (N, D F + 12 S + 2)
     labels: Tensor  # (N, F, H, W)
 
@@ -649,9 +651,8 @@ def _judge_fields(recipe: Recipe, drawn: Drawn, chosen: np.ndarray, step: int, p
 def _flow_fields(recipe: Recipe, drawn: Drawn, chosen: np.ndarray, step: int, place: Tensor) -> dict[str, Tensor]:
     seed, side = recipe.schedule.seed, recipe.size // 8
     chance = uniform(seed, step, place, 2, 3)
-    mean, log_variance = drawn.latent[chosen].chunk(2, dim=1)
     return {
-        "latent": sampled(mean, log_variance, normal(seed, step, place, tuple(mean.shape[1:]), 4)),
+        "latent": drawn.latent[chosen],
         "source": normal(seed, step, place, (recipe.parameters, recipe.latent, side, side), 5),
         "condition": drawn.condition[chosen],
         "blur": recipe.blur * normal(seed, step, place, (recipe.inputs,), 6),
@@ -781,7 +782,7 @@ def _fit(hearts: Hearts, recipe: Recipe, stage: str) -> None:
         drawn = drawn._replace(rows=rows, labels=torch.from_numpy(labels))
     if isinstance(model, ECGFlow):
         drawn = drawn._replace(latent=latents(hearts, parts["train"]), condition=conditions(hearts, parts["train"]))
-        model.know(drawn.latent[:, : recipe.latent], drawn.condition)
+        model.know(drawn.latent, drawn.condition)
         model.pixel.fill_(float(np.nanmedian(hearts.pixel(parts["train"]))))
     fit(model, batches(recipe, stage, drawn), schedule_of(recipe, stage), hearts.run, options=Options(stage=stage))
     if chief():
@@ -813,18 +814,17 @@ def _simulated(recipe: Recipe) -> Drawn:
     assert isinstance(mae, PhaseMAE)
     assert isinstance(autoencoder, CineAutoencoder)
     with torch.no_grad():
-        latent = torch.cat(autoencoder.vae.encode(torch.from_numpy(hearts.cines(rows))), dim=1)
+        latent = autoencoder.encode(torch.from_numpy(hearts.cines(rows)))
         told = mae.condition(torch.from_numpy(hearts.ecgs(rows)[0]), torch.from_numpy(hearts.rates(rows)).float())
     return Drawn(hearts, rows, latent, told, labels)
 
 
 @torch.no_grad()
 def latents(hearts: Hearts, rows: np.ndarray) -> Tensor:
-    """Mean and log variance of the latent cines of records, `(N, 2 C, F, h, w)`."""
+    """Mean latent cines of records, `(N, C, F, h, w)`."""
     model = load(hearts.run.folder, "cine")
     assert isinstance(model, CineAutoencoder)
-    parts = [torch.cat(model.vae.encode(torch.from_numpy(hearts.cines(some))), dim=1) for some in _some(rows)]
-    return torch.cat(parts)
+    return torch.cat([model.encode(torch.from_numpy(hearts.cines(some))) for some in _some(rows)])
 
 
 @torch.no_grad()
@@ -893,18 +893,44 @@ def _hand(hearts: Hearts, recipe: Recipe, rows: np.ndarray, folder: Path | None 
     return Hand(hearts, recipe, autoencoder, flow, judge, told, model, float(flow.pixel))
 
 
-def evaluate(run: Path, *, cohort: Path | None = None, patients: int = 400, workers: int = 1) -> Run:
+def evaluate(run: Path, *, cohort: Path | None = None, judge: str = "", patients: int = 400, workers: int = 1) -> Run:
     """Hold generated hearts against the tested patients' own; write metrics.json, the model card and report.html.
 
     Args:
         run: Folder of a run with all stages.
         cohort: Folder of the cohort that it was trained on; the simulated department of the run where none is given.
+        judge: Another judge, which only adds judge.* to metrics.json: `onnx:FILE`, a network of short-axis pictures, or
+            `masks:DIR`, label maps of generated hearts by their record's id.
         patients: Tested patients that are judged, the first of the tested part.
         workers: Processes that prepare recordings.
     """
     held = Run(Path(run))
     people = open_cohort(cohort or held.folder / "department")
-    return _evaluate(begin_hearts(people, held, recipe_of(held).shape, workers), patients)
+    hearts = begin_hearts(people, held, recipe_of(held).shape, workers)
+    return _judge_again(hearts, judge, patients) if judge else _evaluate(hearts, patients)
+
+
+def _judge_again(hearts: Hearts, judge: str, patients: int) -> Run:
+    """r(EF) of single generated hearts by another judge, beside that of the run's own on the same hearts."""
+    kind, place = judge_of(judge)
+    parts, _ = parts_of(hearts, recipe_of(hearts.run).parts, "pair")
+    rows = tested_rows(parts)[:patients]
+    hand = _hand(hearts, recipe_of(hearts.run), rows)
+    truth = true_fractions(hearts, rows, hand.outline)[0]
+    cines = np.concatenate(
+        [hand.generate(rows[at], np.zeros(len(rows[at]), int)) for at in _some(np.arange(len(rows)))]
+    )
+    own = phenotypes(hand.outline(cines)[0], (1.0, 1.0))["ef"]
+    kept = np.arange(len(rows))
+    if kind == "masks":
+        names = hearts.cohort.rows["id"][rows].tolist()
+        found, maps = masks_of(place, names)
+        kept = np.array([names.index(name) for name in found])
+    else:
+        maps = np.stack([outlined(cine, place) for cine in cines])
+    write_metrics(hearts.run, judge_numbers(truth[kept], phenotypes(maps, (1.0, 1.0))["ef"], own[kept],
+                                            hearts.cohort.subjects[rows][kept]), hearts.cohort.origin)  # fmt: skip
+    return hearts.run
 
 
 def _evaluate(hearts: Hearts, patients: int) -> Run:

@@ -1,0 +1,312 @@
+"""The page that makes hearts from ECGs: what its parts are worth in hand numbers, and every way through it."""
+
+import csv
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from processes import learned_the_same, on_two_processes
+
+from stethos.cli import main
+from stethos.data.cohort import open_cohort
+from stethos.errors import CohortError, RecipeError
+from stethos.io.nifti import read_nifti
+from stethos.report.mark import letters
+from stethos.study.hearts import begin_hearts
+from stethos.study.partition import Partition
+from stethos.systems import ecgflow_cmr as page
+from stethos.systems.ecgflow_cmr import NEEDS, CineAutoencoder, Drawn, ECGFlow, PhaseMAE, coefficients, course
+from stethos.train import dist
+from stethos.types import Run, Schedule
+
+SMALL = replace(
+    page.tiny(),
+    ecg_width=32,
+    ecg_steps=4,
+    ecg_batch=8,
+    cine_steps=4,
+    cine_batch=4,
+    judge_steps=30,
+    judge_batch=4,
+    judge_records=20,
+    width=32,
+    depth=1,
+    heads=2,
+    condition=4,
+    draws=4,
+    solver_steps=2,
+    guidances=(1.0, 2.0),
+    parts=Partition(valid_fraction=0.2, test_fraction=0.3),
+    schedule=Schedule(steps=4, batch=7, lr=1e-3, ema=0.9),
+)
+PATIENTS = 60
+
+
+def refused(capsys, *arguments):
+    """What a command says that ends with code 2."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(item) for item in arguments])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith("stethos: ")
+    return said
+
+
+@pytest.fixture(scope="module")
+def department(tmp_path_factory):
+    """Folder of a small simulated department."""
+    return page._department(tmp_path_factory.mktemp("department"), PATIENTS, SMALL)
+
+
+@pytest.fixture(scope="module")
+def run(department, tmp_path_factory):
+    """A run with all stages, evaluated."""
+    out = tmp_path_factory.mktemp("run") / "run"
+    made = page.train(department, out=out, recipe=SMALL)
+    page.evaluate(out, cohort=department)
+    return made
+
+
+def test_harmonics_of_a_periodic_course_are_its_own_and_others_are_left_out():
+    recipe = replace(page.tiny(), harmonics=2)
+    phase = 2 * np.pi * np.arange(16) / 16
+    wanted = torch.tensor(3 + 2 * np.cos(phase) - np.sin(2 * phase), dtype=torch.float64)
+    latent = (wanted + torch.tensor(0.5 * np.cos(5 * phase)))[None, None, :, None, None]
+    held = coefficients(latent, recipe)
+    torch.testing.assert_close(
+        held.flatten(), torch.tensor([3.0, 2.0, 0.0, 0.0, -1.0], dtype=torch.float64), atol=2e-6, rtol=0
+    )
+    torch.testing.assert_close(course(held, recipe).flatten(), wanted, atol=2e-6, rtol=0)
+
+
+@pytest.mark.parametrize("motion", page.MOTIONS)
+@pytest.mark.parametrize("centre", page.CENTRES)
+def test_a_latent_cine_comes_back_from_what_flows(motion, centre):
+    recipe = replace(SMALL, motion=motion, centre=centre, harmonics=7)
+    model = ECGFlow(recipe)
+    latent = torch.randn(9, 4, 16, 6, 6, generator=torch.Generator().manual_seed(0))
+    latent = course(coefficients(latent, recipe), recipe)
+    condition = torch.randn(9, sum(recipe.told) + 2, generator=torch.Generator().manual_seed(1))
+    model.know(latent, condition)
+    white = model.whitened(latent)
+    torch.testing.assert_close(model.latent(white), latent, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(model._pictures(model._tokens(white)), white)
+    told = model.told(condition)
+    used = told.std(0) > 0.5
+    torch.testing.assert_close(told.std(0)[used], torch.ones(int(used.sum())), atol=0.1, rtol=0)
+
+
+def test_a_centre_that_is_constant_changes_nothing_but_the_source():
+    """The published template is a shift of the source: whitened data differ by a constant."""
+    latent = torch.randn(20, 4, 16, 6, 6, generator=torch.Generator().manual_seed(0)) + 1.5
+    condition = torch.randn(20, sum(SMALL.told) + 2)
+    white = []
+    for centre in page.CENTRES:
+        model = ECGFlow(replace(SMALL, motion="frames", centre=centre))
+        model.know(latent, condition)
+        white.append(model.whitened(latent))
+    for other in white[1:]:
+        moved = white[0] - other
+        torch.testing.assert_close(moved, moved[:1].expand_as(moved), atol=1e-4, rtol=1e-4)
+
+
+def test_without_guidance_the_ecg_is_not_heard_and_with_it_it_is():
+    model = ECGFlow(SMALL)
+    generator = torch.Generator().manual_seed(0)
+    condition = torch.randn(6, sum(SMALL.told) + 2, generator=generator)
+    model.know(torch.randn(6, 4, 16, 6, 6, generator=generator), condition)
+    torch.nn.init.normal_(model.net.out.weight, std=0.5)
+    noise = torch.randn(1, SMALL.parameters, 4, 6, 6, generator=generator).expand(2, -1, -1, -1, -1)
+    with torch.no_grad():
+        deaf, heard = (model.generate(condition[:2], noise, scale) for scale in (0.0, 1.0))
+    torch.testing.assert_close(deaf[0], deaf[1])
+    assert (heard[0] - heard[1]).abs().max() > 1e-3
+
+
+def test_a_phase_that_is_not_known_does_not_teach():
+    model = PhaseMAE(SMALL)
+    batch = page.batches(SMALL)(0, slice(0, 4))
+    unknown = batch._replace(phase=torch.full_like(batch.phase, float("nan")))
+    assert model(unknown)["phase"] == 0
+    half = batch.phase.clone()
+    half[:, ::2] = float("nan")
+    assert torch.isfinite(model(batch._replace(phase=half))["phase"])
+
+
+def test_the_middle_of_a_token_is_found_across_the_end_of_a_cycle():
+    phase = torch.full((1, 16), 3.0)
+    phase[0, 3], phase[0, 4] = 2 * np.pi - 0.1, 0.3
+    phase[0, 11], phase[0, 12] = 1.0, 1.2
+    torch.testing.assert_close(page.at_tokens(phase), torch.tensor([[0.1, 1.1]]), atol=1e-5, rtol=0)
+
+
+def test_a_span_hides_neighbours_and_as_many_as_asked_for():
+    hidden = page.batches(replace(SMALL, mask="span"))(0, slice(0, 8)).hidden
+    assert (hidden.sum(1) == round(0.5 * SMALL.tokens)).all()
+    assert ((hidden[:, 1:] != hidden[:, :-1]).sum(1) <= 2).all()
+
+
+def test_a_run_has_all_stages_numbers_report_and_card(run):
+    names = json.loads(run.metrics.read_text())
+    for name in (
+        *("ef.mean16.r", "ef.single.r", "ef.regressor.r", "ef.shuffled.r", "ef.coverage80", "ef.dispersion_ratio"),
+        *("es_phase.r", "es_phase.real.r", "closure_ratio", "autoencoder.ef.r", "nearest_ratio", "membership_auc"),
+    ):
+        assert names[name]["origin"] == "synthetic"
+    page_text = run.report.read_text()
+    assert "synthetic" in page_text
+    assert "Beating hearts" in page_text
+    assert "http://" not in page_text.replace("http://www.w3.org", "")
+    assert all(page.weights_of(run, stage).is_file() for stage in NEEDS)
+    assert "diagnose nobody" in run.card.read_text()
+
+
+def test_the_same_command_trains_nothing_again(run, department):
+    before = {path.name: path.stat().st_mtime_ns for path in run.folder.glob("*.safetensors")}
+    page.train(department, out=run.folder, recipe=SMALL)
+    assert before == {path.name: path.stat().st_mtime_ns for path in run.folder.glob("*.safetensors")}
+
+
+def test_hearts_are_written_marked_listed_and_not_generated_twice(run, department, tmp_path, capsys):
+    main([str(item) for item in ("ecgflow-cmr", "generate", run.folder, "--cohort", department, "--out", tmp_path,
+                                 "--per-record", 2, "--part", "3/16")])  # fmt: skip
+    with (tmp_path / "cohort-3-of-16.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 * len(range(2, PATIENTS, 16))
+    assert {row["origin"] for row in rows} == {"generated"}
+    assert all(row["parents"] == row["subject"] + "-1" or row["parents"] for row in rows)
+    assert len(rows[0]["model"]) >= 32
+    record = read_nifti(tmp_path / rows[0]["path"])
+    assert record.origin == "generated"
+    assert record.volume.values.shape == (16, 1, 48, 48)
+    assert record.volume.interval == pytest.approx(60 / float(rows[0]["heart_rate"]) / 16, rel=1e-2)
+    bar_high = letters("G").shape[0]
+    assert all(len(np.unique(frame[0, -bar_high:])) >= 2 for frame in record.volume.values)
+    made = sorted((tmp_path / "hearts").glob("*.gif"))
+    assert len(made) == len(rows)
+    before = made[0].stat().st_mtime_ns
+    page.generate(run.folder, cohort=department, out=tmp_path, per_record=2, part="3/16")
+    assert made[0].stat().st_mtime_ns == before
+
+
+def test_bad_wishes_are_refused_in_a_sentence(run, department, tmp_path, capsys):
+    asked = ("ecgflow-cmr", "generate", run.folder, "--cohort", department, "--out", tmp_path / "a")
+    assert "part is like 3/16" in refused(capsys, *asked, "--part", "0/3")
+    train = ("ecgflow-cmr", "train", "--cohort", department, "--out", tmp_path / "b", "--preset", "tiny")
+    assert "stage is one of" in refused(capsys, *train, "--stage", "all of them")
+    assert "centre is one of" in refused(capsys, *train, "--centre", "middle")
+    assert "hold fewer than 8 harmonics" in refused(capsys, *train, "--harmonics", 9)
+    assert "no finished stage" in refused(capsys, "ecgflow-cmr", "evaluate", tmp_path / "b")
+
+
+def test_a_dry_run_prints_sizes_and_writes_nothing(department, tmp_path, capsys):
+    page.train(department, out=tmp_path / "c", recipe=SMALL, dry_run=True)
+    said = capsys.readouterr().out
+    assert "60 records" in said
+    assert "million weights" in said
+    assert not (tmp_path / "c").exists()
+
+
+def test_an_unpaired_cohort_trains_its_own_stage_and_is_refused_pairs(department, tmp_path):
+    with (department / "cohort.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    folder = tmp_path / "ecgs"
+    folder.mkdir()
+    with (folder / "cohort.csv").open("w") as file:
+        names = [name for name in rows[0] if name not in ("cine", "labels")]
+        writer = csv.DictWriter(file, names, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows({**row, "path": department / row["path"]} for row in rows)
+    made = page.train(folder, out=tmp_path / "run", recipe=SMALL, stage="ecg")
+    assert page.weights_of(made, "ecg").is_file()
+    with pytest.raises(CohortError, match="60 have an ECG, 0 a cine"):
+        page.train(folder, out=tmp_path / "run", recipe=SMALL, stage="flow")
+
+
+def test_what_learned_from_simulated_people_is_not_asked_about_real_ones(run, department, tmp_path):
+    folder = tmp_path / "real"
+    folder.mkdir()
+    text = (
+        (department / "cohort.csv")
+        .read_text()
+        .replace("synthetic", "real")
+        .replace("records/", f"{department}/records/")
+    )
+    (folder / "cohort.csv").write_text(text)
+    with pytest.raises(Exception, match=r"simulated people|says synthetic"):
+        page.generate(run.folder, cohort=folder, out=tmp_path / "out")
+
+
+def test_a_recipe_that_cannot_be_is_refused():
+    with pytest.raises(RecipeError, match="multiple of 16"):
+        replace(SMALL, size=40)
+
+
+def train_twice(folder: Path) -> None:
+    """What each of two processes runs: every stage in double precision on one prepared department."""
+    torch.set_default_dtype(torch.float64)
+    for stage in NEEDS:
+        _trained(folder, stage)
+
+
+def _trained(folder: Path, stage: str) -> Run:
+    """One stage in double precision, from the drawing of a step on."""
+    recipe, run = SMALL, Run(folder / stage)
+    run.private.mkdir(parents=True, exist_ok=True)
+    draw = page.batches(recipe, stage, _drawn(recipe))
+    model = page.network(recipe, stage).double()
+
+    def doubled(step, share):
+        return type(page.NOTHING)(*(item.double() if item.is_floating_point() else item for item in draw(step, share)))
+
+    page.fit(model, doubled, page.schedule_of(recipe, stage), run, options=page.Options(stage=stage))
+    return run
+
+
+def _drawn(recipe) -> Drawn:
+    return page._simulated(recipe)
+
+
+@pytest.mark.parametrize("stage", list(NEEDS))
+def test_two_processes_learn_what_one_learns(stage, tmp_path, two):
+    torch.set_default_dtype(torch.float64)
+    try:
+        first = {name: item.clone() for name, item in page.network(SMALL, stage).double().state_dict().items()}
+        one = _trained(tmp_path / "one", stage)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    learned_the_same(one, Run(two / stage), first, stage)
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two")
+    on_two_processes(__file__, folder)
+    return folder
+
+
+def test_stages_share_their_patients(run, department):
+    """No stage learns from a patient whom another tests."""
+    hearts = begin_hearts(open_cohort(department), run, SMALL.shape, 1)
+    held = {need: page.parts_of(hearts, SMALL.parts, need)[0] for need in ("ecg", "cine", "pair")}
+    for need in held:
+        assert not np.intersect1d(held[need]["train"], held["pair"]["internal"]).size
+
+
+def test_an_autoencoder_of_single_frames_and_one_of_turns_have_the_same_shapes():
+    for turns in (False, True):
+        model = CineAutoencoder(replace(SMALL, turns=turns))
+        cine = torch.rand(2, 16, 48, 48)
+        latent = model.encode(cine)
+        assert latent.shape == (2, 4, 16, 6, 6)
+        assert model.decode(latent).shape == cine.shape
+
+
+if __name__ == "__main__":
+    dist.join()
+    train_twice(Path(sys.argv[1]))
+    dist.leave()
