@@ -160,7 +160,7 @@ def test_a_broken_file_is_named(tmp_path):
 
 @pytest.mark.realdata
 def test_a_real_examination_reads_sorts_and_is_cropped_to_the_heart(real):
-    """P09 of the RVSC challenge: 20 frames of one slice, and single frames of others that are left to their contours."""
+    """P09 of the RVSC challenge: 20 frames of one slice."""
     folder_ = real / "cmr" / "rvsc_patient09" / "patient09"
     files = [dicom_cine.picture(path.read_bytes(), path.name) for path in sorted((folder_ / "P09dicom").glob("*.dcm"))]
     record = dicom_cine.cine_of("P09", files[:20][::-1])

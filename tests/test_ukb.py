@@ -59,8 +59,8 @@ def test_of_a_repeated_series_the_last_is_taken(tmp_path):
 
 
 def test_zips_that_are_not_whole_are_refused(tmp_path):
+    frames = [frame(n, time=40.0 * n, count=3) for n in range(4)]
     with pytest.raises(FormatError, match="no multiple of 3 frames"):
-        frames = [frame(n, time=40.0 * n, count=3) for n in range(4)]
         read_ukb_cmr(zipped(tmp_path / "a.zip", [("CINE_segmented_SAX", frames)]))
     with pytest.raises(FormatError, match=r"needs manifest\.csv or manifest\.cvs"):
         read_ukb_cmr(zipped(tmp_path / "b.zip", [("CINE_segmented_LAX_4Ch", beat())], "readme.txt"))
@@ -75,7 +75,8 @@ def xml(leads, *, rate=500, step=5, extra=""):
         f'<WaveformData lead="{name}">{",".join(map(str, values))}</WaveformData>' for name, values in leads.items()
     )
     return (
-        f'<?xml version="1.0" encoding="ISO-8859-1"?>{extra}<CardiologyXML><PatientInfo><Name>SECRET</Name></PatientInfo>'
+        f'<?xml version="1.0" encoding="ISO-8859-1"?>{extra}<CardiologyXML>'
+        "<PatientInfo><Name>SECRET</Name></PatientInfo>"
         f"<StripData><SampleRate>{rate}</SampleRate><Resolution>{step}</Resolution>{waves}</StripData>"
         "<RestingECGMeasurements><VentricularRate>61</VentricularRate><QRSDuration>94</QRSDuration><PQInterval/>"
         "</RestingECGMeasurements></CardiologyXML>"
