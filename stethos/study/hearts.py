@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from stethos.data.cohort import TableOpener
 from stethos.data.prepared import Preparation, Prepared, prepare_cohort
 from stethos.errors import CohortError, FormatError, QualityError
 from stethos.io.nifti import read_labels
@@ -121,7 +122,8 @@ def begin_hearts(cohort: Cohort, run: Run, shape: HeartShape, workers: int, befo
         CohortError: No record has either.
     """
     home = (before or run).private
-    ecg = _prepared(cohort, home / "ecg", partial(ecg_window, shape=shape), (13, shape.samples), shape, workers)
+    ecg_alone = _without_cines(cohort)
+    ecg = _prepared(ecg_alone, home / "ecg", partial(ecg_window, shape=shape), (13, shape.samples), shape, workers)
     area = shape.size**2
     cine = _prepared(cohort, home / "cine", partial(cine_window, shape=shape), (shape.frames, area), shape, workers)
     hearts = Hearts(cohort, run, shape, ecg, cine, _rows(ecg, len(cohort)), _rows(cine, len(cohort)))
@@ -129,6 +131,15 @@ def begin_hearts(cohort: Cohort, run: Run, shape: HeartShape, workers: int, befo
         reasons = "; ".join(sorted({reason for _, reason in (*ecg.refused, *cine.refused)})[:3])
         raise CohortError(f"needs records with a twelve-lead ECG or a cine; none of {len(cohort)} has one: {reasons}")
     return hearts
+
+
+def _without_cines(cohort: Cohort) -> Cohort:
+    """The same records, whose pictures are not read where a table names them in a column of their own."""
+    opener = cohort.open
+    if not isinstance(opener, TableOpener):
+        return cohort
+    rows = {name: column for name, column in opener.rows.items() if name != "cine"}
+    return replace(cohort, open=TableOpener(rows, opener.origin))
 
 
 def _prepared(
