@@ -1,7 +1,9 @@
 """Cines in DICOM files, and everything that is wrong with such files."""
 
+import contextlib
 import io
 import zipfile
+from datetime import datetime
 
 import numpy as np
 import pydicom
@@ -9,7 +11,7 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from stethos.errors import FormatError
+from stethos.errors import FormatError, StethosError
 from stethos.io import dicom_cine
 from stethos.io.dicom_cine import read_cine_dicom
 from stethos.signal.heart_crop import crop_to_heart
@@ -158,19 +160,123 @@ def test_a_broken_file_is_named(tmp_path):
         read_cine_dicom(tmp_path)
 
 
+def test_slices_come_in_the_order_in_which_they_lie(tmp_path):
+    frames = [frame(100 + int(z) + n, time=40.0 * n, place=z) for z in (8.0, -8.0, 0.0, -16.0) for n in range(2)]
+    assert [seen(record)[0] for record in read_cine_dicom(folder(tmp_path, frames))] == [84, 92, 100, 108]
+
+
+def test_positions_that_differ_by_a_hair_are_one_slice(tmp_path):
+    frames = [frame(n, time=40.0 * n, place=(-1) ** n * 1e-3) for n in range(4)]
+    (record,) = read_cine_dicom(folder(tmp_path, frames))
+    assert seen(record) == [0, 1, 2, 3]
+
+
+def test_planes_that_cross_are_apart(tmp_path):
+    other = [1, 0, 0, 0, 0, 1]
+    frames = [frame(n, time=40.0 * n) for n in range(2)]
+    frames += [frame(n + 10, time=40.0 * n, ImageOrientationPatient=other) for n in range(2)]
+    assert sorted(seen(record) for record in read_cine_dicom(folder(tmp_path, frames))) == [[0, 1], [10, 11]]
+
+
+def test_pictures_that_are_no_cine_are_left_out_and_counted(tmp_path):
+    frames = [frame(n, time=40.0 * n, count=3) for n in range(3)]
+    frames += [frame(7, series=generate_uid())]
+    frames += [frame(n, time=40.0 * n, count=20, place=8.0) for n in range(2)]
+    (record,) = read_cine_dicom(folder(tmp_path, frames))
+    assert seen(record) == [0, 1, 2]
+    assert record.facts["pictures_left_out"] == 3
+
+
+def test_without_times_gaps_in_the_numbers_tell_what_is_missing(tmp_path):
+    (record,) = read_cine_dicom(folder(tmp_path, [frame(n, count=6) for n in (0, 1, 4, 5)]))
+    assert seen(record) == [0, 1, 1, 1, 4, 5]
+    assert record.facts["frames_repeated"] == 2
+
+
+def test_a_file_that_came_twice_counts_once(tmp_path):
+    first = frame(0, time=0.0)
+    (record,) = read_cine_dicom(folder(tmp_path, [first, first, frame(1, time=40.0), frame(2, time=80.0)]))
+    assert seen(record) == [0, 1, 2]
+    assert record.facts["files_twice"] == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"PixelSpacing": [0, 0]}, "PixelSpacing"),
+        ({"NumberOfFrames": 2, "PixelData": np.zeros((2, 8, 6), np.uint16).tobytes()}, "one grey picture a file"),
+    ],
+)
+def test_pictures_of_another_kind_are_refused(tmp_path, more, reason):
+    with pytest.raises(FormatError, match=reason):
+        read_cine_dicom(folder(tmp_path, [frame(n, time=40.0 * n, **more) for n in range(2)]))
+
+
+def test_distance_between_slices_is_positive_and_unknown_where_not_stated(tmp_path):
+    for name, more, thick in (("a", {"SpacingBetweenSlices": -9}, 9), ("b", {"SliceThickness": None}, np.nan)):
+        (tmp_path / name).mkdir()
+        (record,) = read_cine_dicom(folder(tmp_path / name, [frame(n, time=40.0 * n, **more) for n in range(2)]))
+        np.testing.assert_equal(record.volume.spacing, (thick, 1.5, 2.0))
+
+
+def test_the_day_of_the_examination_is_kept(tmp_path):
+    frames = [frame(n, time=40.0 * n, AcquisitionDate="20160102", AcquisitionTime="153050.4") for n in range(2)]
+    (record,) = read_cine_dicom(folder(tmp_path, frames))
+    assert record.when == datetime(2016, 1, 2, 15, 30, 50)
+
+
+def test_the_table_of_contents_of_a_disc_is_no_picture(tmp_path):
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = ExplicitVRLittleEndian, "1.2.840.10008.1.3.10"
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    contents = Dataset()
+    contents.file_meta = meta
+    held = io.BytesIO()
+    pydicom.dcmwrite(held, contents, enforce_file_format=True)
+    (record,) = read_cine_dicom(folder(tmp_path, [held.getvalue(), *(frame(n, time=40.0 * n) for n in range(2))]))
+    assert seen(record) == [0, 1]
+
+
+def test_a_zip_that_is_broken_or_lies_about_its_size_is_refused_in_a_sentence(tmp_path):
+    good = zipped(tmp_path / "good.zip", {"a.dcm": b"\0" * 40_000}).read_bytes()
+    lying = good.replace((40_000).to_bytes(4, "little"), (400).to_bytes(4, "little"))
+    assert lying != good
+    for name, data in (("lying", lying), ("broken", good[:40] + bytes([good[40] ^ 255]) + good[41:])):
+        (tmp_path / f"{name}.zip").write_bytes(data)
+        with pytest.raises(FormatError, match="cannot be unpacked"):
+            read_cine_dicom(tmp_path / f"{name}.zip")
+
+
+def test_whatever_bytes_are_changed_the_error_is_one_of_ours(tmp_path):
+    draw = np.random.default_rng(4)
+    good = frame(0, time=0.0, count=3)
+    (tmp_path / "b.dcm").write_bytes(frame(1, time=40.0, count=3))
+    for _ in range(150):
+        bad = np.frombuffer(good, np.uint8).copy()
+        bad[draw.integers(132, len(bad), 3)] = draw.integers(0, 256, 3)
+        (tmp_path / "a.dcm").write_bytes(bad.tobytes()[: draw.integers(200, 2 * len(bad))])
+        with contextlib.suppress(StethosError):
+            read_cine_dicom(tmp_path)
+
+
 @pytest.mark.realdata
 def test_a_real_examination_reads_sorts_and_is_cropped_to_the_heart(real):
-    """P09 of the RVSC challenge: 20 frames of one slice."""
+    """P09 of the RVSC challenge: 20 frames of one slice, and two frames each of two others."""
     folder_ = real / "cmr" / "rvsc_patient09" / "patient09"
-    files = [dicom_cine.picture(path.read_bytes(), path.name) for path in sorted((folder_ / "P09dicom").glob("*.dcm"))]
-    record = dicom_cine.cine_of("P09", files[:20][::-1])
+    (record,) = read_cine_dicom(folder_ / "P09dicom")
     values = record.volume.values
-    assert values.shape == (20, 1, 256, 216) or values.shape == (20, 1, 216, 256)
-    assert record.volume.spacing[1:] == pytest.approx((0.701, 0.701), abs=1e-3)
-    assert record.volume.interval == pytest.approx(926 / 19 / 1e3, abs=2e-3)
-    np.testing.assert_array_equal(values[0, 0], files[0].pixel_array)
+    assert values.shape in ((20, 1, 256, 216), (20, 1, 216, 256))
+    assert record.volume.spacing == pytest.approx((7, 0.701, 0.701), abs=1e-3)
+    assert record.volume.interval == pytest.approx(0.04875)
+    assert (record.facts["rr_ms"], record.facts["pictures_left_out"], record.facts["frames_repeated"]) == (968, 4, 0)
+    for at in (0, 7, 19):
+        file = pydicom.dcmread(folder_ / "P09dicom" / f"P09-{at:04d}.dcm")
+        np.testing.assert_array_equal(values[at, 0], file.pixel_array)
     cropped, (top, left) = crop_to_heart(values, record.volume.spacing, 130.0)
-    contour = np.loadtxt(next((folder_ / "P09contours-manual").glob("P09-0020-o*")))
-    inside = (contour[:, 0] >= left) & (contour[:, 0] < left + cropped.shape[3])
-    inside &= (contour[:, 1] >= top) & (contour[:, 1] < top + cropped.shape[2])
-    assert inside.all()
+    assert max(cropped.shape[2:]) < min(values.shape[2:])
+    contours = sorted((folder_ / "P09contours-manual").glob("*-ocontour-manual.txt"))
+    assert len(contours) == 3
+    for path in contours:
+        x, y = np.loadtxt(path).T
+        assert left <= x.min() < x.max() < left + cropped.shape[3]
+        assert top <= y.min() < y.max() < top + cropped.shape[2]

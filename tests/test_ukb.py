@@ -5,9 +5,10 @@ import zipfile
 import numpy as np
 import pytest
 from pydicom.uid import generate_uid
-from test_dicom_cine import frame, seen
+from test_dicom_cine import SERIES, frame, seen
 
 from stethos.errors import FormatError
+from stethos.io import read
 from stethos.io.ukb import read_cardiosoft, read_ukb_cmr
 
 HEAD = "filename,patient,date,series discription,site"
@@ -70,6 +71,46 @@ def test_zips_that_are_not_whole_are_refused(tmp_path):
         read_ukb_cmr(zipped(tmp_path / "d.zip", [], head="file,date"))
 
 
+def test_files_are_found_below_a_folder_and_by_a_manifest_that_quotes(tmp_path):
+    rows = ["filename,date,series discription"]
+    with zipfile.ZipFile(tmp_path / "1.zip", "w") as archive:
+        for n in range(3):
+            archive.writestr(f"x/{n}.dcm", frame(n, time=40.0 * n))
+            rows.append(f'{n}.dcm,"Jan 02, 2016",CINE_segmented_LAX_4Ch')
+        archive.writestr("x/manifest.csv", "\ufeff" + "\n".join(rows))
+    assert seen(read_ukb_cmr(tmp_path / "1.zip")["la_4ch"]) == [0, 1, 2]
+
+
+def test_series_that_only_begin_like_a_cine_are_not_taken_for_one(tmp_path):
+    later = {"series": f"{SERIES}9"}
+    series = [("CINE_segmented_SAX_b1", beat()), ("CINE_segmented_SAX_b1_InlineVF", beat(50, **later))]
+    series += [("CINE_segmented_SAX_InlineVF", beat(70, 5, **later))]
+    found = read_ukb_cmr(zipped(tmp_path / "1.zip", series))
+    assert {view: seen(record) for view, record in found.items()} == {"sax_1": [0, 1, 2]}
+
+
+def test_merged_views_are_told_apart_by_where_they_lie_even_with_a_frame_missing(tmp_path):
+    frames = [
+        frame(view * 10 + n, time=40.0 * n, count=3, InstanceNumber=n + 1, place=50.0 * (1 - view))
+        for view in range(3)
+        for n in range(3)
+        if (view, n) != (2, 1)
+    ]
+    found = read_ukb_cmr(zipped(tmp_path / "1.zip", [("CINE_segmented_LAX", frames)]))
+    assert {view: seen(record) for view, record in found.items()} == {
+        "la_3ch": [0, 1, 2],
+        "la_4ch": [10, 11, 12],
+        "la_2ch": [20, 20, 22],
+    }
+
+
+def test_a_view_of_which_little_came_does_not_cost_the_others(tmp_path):
+    series = [("CINE_segmented_LAX_4Ch", beat(count=3)), ("CINE_segmented_LAX_2Ch", [frame(9, time=0.0)])]
+    found = read_ukb_cmr(zipped(tmp_path / "1.zip", series))
+    assert list(found) == ["la_4ch"]
+    assert found["la_4ch"].facts["pictures_left_out"] == 1
+
+
 def xml(leads, *, rate=500, step=5, extra=""):
     waves = "".join(
         f'<WaveformData lead="{name}">{",".join(map(str, values))}</WaveformData>' for name, values in leads.items()
@@ -101,6 +142,11 @@ def test_an_ecg_is_in_millivolts_with_its_measurements_and_without_a_name(tmp_pa
         (xml({"I": [1]}, extra='<!DOCTYPE a [<!ENTITY x "y">]>'), "declares no entities"),
         (xml({"I": [1, 2], "II": [1]}), "leads of one length"),
         (xml({"I": [1]}, rate="fast"), "needs SampleRate"),
+        (xml({"I": [1]}, rate=0), "at 0 Hz"),
+        (xml({"I": []}), "leads of one length"),
+        (xml({"I": ["a"]}), "numbers with commas"),
+        (xml({"I": ["1e999"]}), "1 samples are no numbers"),
+        (xml({"I": [1]}).replace("</StripData>", '<WaveformData lead="I">2</WaveformData></StripData>'), "each once"),
         ("<Other/>", "its root is Other"),
         ("<broken", "no XML"),
     ],
@@ -110,3 +156,20 @@ def test_an_ecg_that_is_none_is_refused(tmp_path, text, reason):
     path.write_text(text, encoding="latin1")
     with pytest.raises(FormatError, match=reason):
         read_cardiosoft(path)
+
+
+def test_entities_are_refused_in_whatever_encoding_they_hide(tmp_path):
+    path = tmp_path / "x.xml"
+    text = xml({"I": [1]}, extra='<!DOCTYPE a [<!ENTITY x "y">]>').replace("ISO-8859-1", "UTF-16")
+    path.write_bytes(text.encode("utf-16"))
+    assert b"<!ENTITY" not in path.read_bytes()
+    with pytest.raises(FormatError, match="declares no entities"):
+        read_cardiosoft(path)
+
+
+def test_the_spelling_of_the_encoding_that_the_machines_write_is_known(tmp_path):
+    path = tmp_path / "x.xml"
+    path.write_text(xml({"I": [200]}).replace("ISO-8859-1", "ISO8859-1").replace("SECRET", "Müller"), encoding="latin1")
+    record = read(path)
+    assert record.signals[0].values.tolist() == [[1.0]]
+    assert "ller" not in repr(record)

@@ -145,7 +145,7 @@ def import_(
     year: int | None = None,
     numerics: Path | None = None,
 ) -> Any:
-    """Write a cohort.csv for a known data set, or for any folder of recordings; nothing is copied.
+    """Write a cohort.csv for a known data set, or any folder of recordings; nothing is copied but cropped cines.
 
     Args:
         layout: How the source is laid out.

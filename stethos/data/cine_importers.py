@@ -7,20 +7,23 @@ OUT/cines/ID.nii.gz, OUT/cines/ID.labels.nii.gz
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from stethos.data.listing import Cells, ImportResult, number, read_cells, write_listing
-from stethos.errors import CohortError, StethosError
-from stethos.io.nifti import ACDC, MNMS, read_labels, read_nifti, write_labels, write_nifti
+from stethos.errors import CohortError, MissingExtraError, StethosError
+from stethos.io.nifti import ACDC, MNMS, read_labels, read_nifti, read_still, write_labels, write_nifti
 from stethos.io.ukb import read_cardiosoft, read_ukb_cmr
 from stethos.signal.heart_crop import crop_to_heart
 from stethos.types import Record, Volume
 
 SIDE = 150.0  # mm of the cropped cine: a heart with room on every side
-_UKB = re.compile(r"(\d+)_(20205|20208|20209)_(\d+)_(\d+)\.(zip|xml)$")
+SAME = 0.99  # correlation of a picture with the frame that it was copied from
+_UKB = re.compile(r"(\d+)_(20205|20208|20209)_(\d+)_(\d+)\.(zip|xml)")
 
 
 def import_acdc(source: Path, out: Path) -> ImportResult:
@@ -45,15 +48,18 @@ def import_acdc(source: Path, out: Path) -> ImportResult:
 def _acdc_row(name: str, folder: Path, out: Path) -> Cells:
     said = dict(line.split(":", 1) for line in (folder / "Info.cfg").read_text().splitlines() if ":" in line)
     info = {key.strip(): value.strip() for key, value in said.items()}
-    frames = {key: int(info[key]) - 1 for key in ("ED", "ES")}
-    record = read_nifti(_one(folder, f"{name}_4d.nii*"))
-    marked = {at: read_labels(_one(folder, f"{name}_frame{at + 1:02d}_gt.nii*"), ACDC) for at in frames.values()}
+    record, volume = _read(_one(folder, f"{name}_4d.nii*"))
+    frames = [int(number(info.get(key)) or 0) - 1 for key in ("ED", "ES")]
+    if not all(0 <= at < len(volume.values) for at in frames):
+        raise CohortError(f"{folder}: Info.cfg needs ED and ES from 1 to {len(volume.values)}; it has {info}")
+    form = (1, *volume.values.shape[1:])
+    marked = {at: read_labels(_one(folder, f"{name}_frame{at + 1:02d}_gt.nii*"), ACDC, form) for at in frames}
     return {
         **_written(name, record, marked, out),
         "subject": name,
         "view": "sax",
-        "ed_frame": frames["ED"],
-        "es_frame": frames["ES"],
+        "ed_frame": frames[0],
+        "es_frame": frames[1],
         "group": info.get("Group"),
         "height": number(info.get("Height")),
         "weight": number(info.get("Weight")),
@@ -69,7 +75,7 @@ def import_mnms2(source: Path, out: Path) -> ImportResult:
         out: Where the cohort goes.
 
     Raises:
-        CohortError: The table is missing, or no patient is there.
+        CohortError: The table is missing or has no SUBJECT_CODE, or no patient is there.
 
     Reference:
         Martín-Isla 2023, doi:10.1109/JBHI.2023.3267857.
@@ -77,7 +83,9 @@ def import_mnms2(source: Path, out: Path) -> ImportResult:
     table = next(iter(sorted(Path(source).rglob("dataset_information.csv"))), None)
     if table is None:
         raise CohortError(f"{source}: needs dataset_information.csv of M&Ms-2")
-    told = {f"{int(number(row['SUBJECT_CODE']) or 0):03d}": row for row in read_cells(table)}
+    told = {f"{int(number(row.get('SUBJECT_CODE')) or 0):03d}": row for row in read_cells(table)}
+    if set(told) == {"000"}:
+        raise CohortError(f"{table}: needs the column SUBJECT_CODE, with numbers")
     folders = {path.name: path for path in sorted(Path(source).rglob("[0-9][0-9][0-9]")) if path.is_dir()}
 
     def row(name: str, folder: Path, to: Path) -> Cells:
@@ -87,20 +95,20 @@ def import_mnms2(source: Path, out: Path) -> ImportResult:
 
 
 def _mnms2_row(name: str, folder: Path, out: Path) -> Cells:
-    record = read_nifti(_one(folder, f"{name}_LA_CINE.nii*"))
-    assert record.volume is not None
-    marked = {}
+    record, volume = _read(_one(folder, f"{name}_LA_CINE.nii*"))
+    form = (1, *volume.values.shape[1:])
+    marked, places = {}, {}
     for moment in ("ED", "ES"):
-        still = read_frame(_one(folder, f"{name}_LA_{moment}.nii*"))
-        at = int(np.argmin(np.abs(record.volume.values - still).mean(axis=(1, 2, 3))))
-        marked[at] = read_labels(_one(folder, f"{name}_LA_{moment}_gt.nii*"), MNMS)
-    places = list(marked)
+        places[moment] = at = moment_of(volume.values, _one(folder, f"{name}_LA_{moment}.nii*"))
+        marked[at] = read_labels(_one(folder, f"{name}_LA_{moment}_gt.nii*"), MNMS, form)
+    if len(marked) < 2:
+        raise CohortError(f"{folder}: its pictures of ED and ES are the same frame ({places['ED']}) of the cine")
     return {
         **_written(name, record, marked, out),
         "subject": name,
         "view": "4ch",
-        "ed_frame": places[0],
-        "es_frame": places[-1],
+        "ed_frame": places["ED"],
+        "es_frame": places["ES"],
         "terms": "M&Ms-2: CC BY-NC-SA 4.0",
     }
 
@@ -110,25 +118,35 @@ def _mnms2_told(row: Mapping[str, str | None]) -> Cells:
     return {name: row.get(key) for key, name in names.items()}
 
 
-def read_frame(path: Path) -> np.ndarray:
-    """One moment of a heart, `(1, Z, H, W)` float32.
+def moment_of(values: np.ndarray, path: Path) -> int:
+    """The number of the frame of a cine that a file holds, by the largest correlation.
+
+    Args:
+        values: `(F, Z, H, W)`.
+        path: NIfTI of one moment.
 
     Raises:
-        CohortError: The file holds several.
+        CohortError: It has another shape, or is none of the frames (r below 0.99).
+        FormatError: It cannot be read.
     """
-    import nibabel
-
-    values = np.asarray(nibabel.load(path).dataobj, np.float32)
-    values = values[..., None] if values.ndim == 3 else values
-    if values.shape[3] != 1:
-        raise CohortError(f"{path}: needs one moment; it holds {values.shape[3]}")
-    return values.transpose(3, 2, 1, 0)
+    still = read_still(path)
+    if still.shape[1:] != values.shape[1:]:
+        raise CohortError(f"{path}: has shape {still.shape[1:]}, its cine {values.shape[1:]}")
+    frames, one = (part.reshape(len(part), -1) - part.mean(axis=(1, 2, 3))[:, None] for part in (values, still))
+    size = np.linalg.norm(frames, axis=1) * np.linalg.norm(one)
+    likeness = (frames @ one[0]) / np.where(size > 0, size, np.inf)
+    at = int(np.argmax(likeness))
+    if likeness[at] < SAME:
+        raise CohortError(f"{path}: is no frame of its cine; the nearest, {at}, correlates {likeness[at]:.3f}")
+    return at
 
 
 def import_ukb(source: Path, out: Path) -> ImportResult:
     """UK Biobank: four-chamber cines (20208), short axes (20209) where there is none, and ECGs (20205), by visit.
 
-    An ECG of visit 2 belongs to the cine of visit 2. Visits with one of the two are kept, and counted.
+    An ECG of visit 2 belongs to the cine of visit 2. Visits with one of the two are kept, and counted. Short axes
+    become one stack, of the slices that share the commonest size and number of frames; `slices_left_out` counts the
+    others.
 
     Args:
         source: The folder with the zips and XML files, however deep.
@@ -139,7 +157,7 @@ def import_ukb(source: Path, out: Path) -> ImportResult:
     """
     found: dict[tuple[str, str], dict[str, Path]] = {}
     for path in sorted(path for path in Path(source).rglob("*") if path.is_file()):
-        if match := _UKB.search(path.name):
+        if match := _UKB.fullmatch(path.name):
             found.setdefault((match[1], match[3]), {})[match[2]] = path
     visits = {f"{person}_{visit}": files for (person, visit), files in found.items()}
     counts = {field: sum(field in files for files in visits.values()) for field in ("20205", "20208", "20209")}
@@ -153,16 +171,46 @@ def import_ukb(source: Path, out: Path) -> ImportResult:
 
 def _ukb_row(name: str, files: Mapping[str, Path], out: Path) -> Cells:
     row: dict[str, object] = {"id": name, "subject": name.partition("_")[0], "terms": "UK Biobank: application only"}
-    field = next((field for field in ("20208", "20209") if field in files), None)
-    if field is not None:
-        views = read_ukb_cmr(files[field])
-        view = "la_4ch" if "la_4ch" in views else sorted(v for v in views if v.startswith("sax"))[len(views) // 2]
-        row |= {**_written(name, views[view], {}, out), "view": "4ch" if view == "la_4ch" else "sax"}
-        row["frames_repeated"] = views[view].facts["frames_repeated"]
+    if "20208" in files or "20209" in files:
+        view, record = _ukb_cine(files)
+        rr = number(str(record.facts.get("rr_ms")))
+        row |= {**_written(name, record, {}, out), "view": view, "heart_rate": 60e3 / rr if rr else None}
+        row |= {what: record.facts.get(what) for what in ("frames_repeated", "slices_left_out")}
+        row["when"] = record.when.isoformat() if record.when else None
     if "20205" in files:
-        record = read_cardiosoft(files["20205"])
-        row |= {"path": str(files["20205"].absolute()), **record.facts}
+        ecg = read_cardiosoft(files["20205"])
+        row |= {"path": str(files["20205"].absolute()), **ecg.facts}
     return row
+
+
+def _ukb_cine(files: Mapping[str, Path]) -> tuple[str, Record]:
+    """Four chambers where they were taken, or else the stack of short axes."""
+    long_axes = read_ukb_cmr(files["20208"]) if "20208" in files else {}
+    if "la_4ch" in long_axes:
+        return "4ch", long_axes["la_4ch"]
+    if "20209" in files:
+        views = read_ukb_cmr(files["20209"])
+        places = sorted((view for view in views if view.startswith("sax_")), key=lambda view: int(view[4:]))
+        if places:
+            return "sax", _stack([views[view] for view in places])
+    raise CohortError(f"{', '.join(path.name for path in files.values())}: neither four chambers nor short axes in it")
+
+
+def _stack(records: list[Record]) -> Record:
+    """Slices as one volume, of those with the commonest size and number of frames."""
+    volumes = [record.volume for record in records if record.volume is not None]
+    form = Counter(volume.values.shape for volume in volumes).most_common(1)[0][0]
+    alike = [volume for volume in volumes if volume.values.shape == form]
+    facts = {**records[0].facts, "slices_left_out": float(len(volumes) - len(alike))}
+    facts["frames_repeated"] = sum(number(str(record.facts["frames_repeated"])) or 0 for record in records)
+    values = np.concatenate([volume.values for volume in alike], axis=1)
+    return replace(records[0], volume=Volume(values, alike[0].spacing, alike[0].interval), facts=facts)
+
+
+def _read(path: Path) -> tuple[Record, Volume]:
+    record = read_nifti(path)
+    assert record.volume is not None
+    return record, record.volume
 
 
 def _one(folder: Path, pattern: str) -> Path:
@@ -173,19 +221,25 @@ def _one(folder: Path, pattern: str) -> Path:
 
 
 def _written(name: str, record: Record, marked: Mapping[int, np.ndarray], out: Path) -> Cells:
-    """A cine cropped to the heart, and its label map where frames are outlined; what the table says of both."""
+    """A cine cropped to the heart, and its label map where frames are outlined; what the table says of both.
+
+    The whole picture is kept, and `cropped` is 0, where a crop would cut an outlined heart.
+    """
     volume = record.volume
     assert volume is not None
+    maps = np.zeros(volume.values.shape, np.uint8)
+    for at, labels in marked.items():
+        maps[at] = labels[0]
     values, (top, left) = crop_to_heart(volume.values, volume.spacing, SIDE)
+    cropped = maps[:, :, top : top + values.shape[2], left : left + values.shape[3]]
+    if np.count_nonzero(cropped) < np.count_nonzero(maps):
+        values, cropped = volume.values, maps
     path = out / "cines" / f"{name}.nii.gz"
-    write_nifti(path, Volume(values, volume.spacing, volume.interval))
+    write_nifti(path, Volume(values, volume.spacing, volume.interval), record.origin)
     row: dict[str, object] = {"path": str(path.absolute()), "id": name, "cine": f"cines/{path.name}"}
+    row["cropped"] = int(values.shape != volume.values.shape)
     if marked:
-        maps = np.zeros(values.shape, np.uint8)
-        high, wide = values.shape[2:]
-        for at, labels in marked.items():
-            maps[at] = labels[0, :, top : top + high, left : left + wide]
-        write_labels(out / "cines" / f"{name}.labels.nii.gz", maps, volume.spacing)
+        write_labels(out / "cines" / f"{name}.labels.nii.gz", cropped, volume.spacing)
         row["labels"] = f"cines/{name}.labels.nii.gz"
     return row
 
@@ -198,6 +252,8 @@ def _listed(
     for name, files in found.items():
         try:
             rows.append(row(name, files, Path(out)))
-        except (StethosError, KeyError, ValueError) as error:
-            skipped.append((name, f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)))
+        except MissingExtraError:
+            raise
+        except (StethosError, OSError, ValueError) as error:
+            skipped.append((name, str(error)))
     return write_listing(source, out, rows, skipped)

@@ -51,11 +51,7 @@ class TableOpener:
         rate, unit = cast("float | None", said.get("rate")), cast("str | None", said.get("unit"))
         channels = cast("str | None", said.get("channels"))
         record = read(Path(str(said["path"])), rate=rate, unit=unit, channels=channels)
-        if record.origin not in ("real", self.origin):
-            raise OriginError(
-                f"{said['path']}: the file says {record.origin}, its cohort {self.origin}; "
-                f"write {record.origin} in the column origin"
-            )
+        self._refuse_other_origin(record, said["path"])
         facts = {name: value for name, value in said.items() if name not in NOT_FACTS}
         return replace(
             record,
@@ -64,10 +60,27 @@ class TableOpener:
             when=moment(self.rows["when"], row) or record.when,
             site=cast("str | None", said["site"]) or record.site,
             text=_report(said.get("report")) or record.text,
-            volume=_cine(said.get("cine")) or record.volume,
+            volume=self._cine(said.get("cine")) or record.volume,
             facts={**record.facts, **facts},
             origin=self.origin,
         )
+
+    def _cine(self, said: Fact) -> Volume | None:
+        """The moving pictures that the column names."""
+        if said is None:
+            return None
+        from stethos.io.nifti import read_nifti
+
+        record = read_nifti(str(said))
+        self._refuse_other_origin(record, said)
+        return record.volume
+
+    def _refuse_other_origin(self, record: Record, path: Fact) -> None:
+        if record.origin not in ("real", self.origin):
+            raise OriginError(
+                f"{path}: the file says {record.origin}, its cohort {self.origin}; "
+                f"write {record.origin} in the column origin"
+            )
 
 
 def _report(said: Fact) -> str | None:
@@ -75,15 +88,6 @@ def _report(said: Fact) -> str | None:
     if isinstance(said, str) and said.endswith(".txt") and Path(said).is_file():
         return Path(said).read_text(encoding="utf8")
     return cast("str | None", said)
-
-
-def _cine(said: Fact) -> Volume | None:
-    """The moving pictures that the column names."""
-    if not isinstance(said, str) or not said.endswith((".nii", ".nii.gz")):
-        return None
-    from stethos.io.nifti import read_nifti
-
-    return read_nifti(said).volume
 
 
 def report_texts(cohort: Cohort) -> list[str]:
@@ -144,10 +148,12 @@ def _typed(cells: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
 
 
 def _pictures(cells: np.ndarray, name: str, path: Path) -> np.ndarray:
-    """Cells that name a NIfTI become absolute paths; other cells stay as they are."""
+    """Cells that name a NIfTI become absolute paths; a cine is one, and other cells stay as they are."""
     found = cells.copy()
     for row, said in enumerate(cells):
         if said is None or not said.endswith((".nii", ".nii.gz")):
+            if name == "cine" and said is not None:
+                raise CohortError(f"{path}, column cine: needs NIfTI (.nii or .nii.gz); row {row + 1} has {said}")
             continue
         place = path.parent.absolute() / said
         if not place.is_file():

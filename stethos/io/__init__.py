@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stethos.errors import ChannelError, RateError, UnitError
+from stethos.errors import ChannelError, FormatError, RateError, UnitError
 from stethos.io.channels import declared_rate, declared_unit, standard_unit
 from stethos.io.sniff import Format, format_of
 from stethos.types import Record
@@ -48,7 +48,7 @@ def read(
         RateError: The rate is not stated anywhere, or file and caller differ.
         UnitError: The unit is not stated anywhere, or file and caller differ.
         ChannelError: The channels are declared otherwise than the file has them.
-        MissingExtraError: The format needs the extra `clinical` or `hdf5`.
+        MissingExtraError: The format needs the extra `clinical`, `hdf5` or `imaging`.
     """
     path = Path(path)
     if rate is not None:
@@ -132,6 +132,8 @@ def _plain(kind: Format, path: Path, rate: float | None, unit: str | None, chann
 
 def _refuse_contradiction(record: Record, path: Path, rate: float | None, unit: str | None) -> None:
     """Raise where the caller declares what the file states otherwise; up to 1 % of a rate the file wins."""
+    if not record.signals and (rate is not None or unit is not None):
+        raise FormatError(f"{path}: the file holds pictures and no signal; leave --rate and --unit away")
     rates = sorted({signal.rate for signal in record.signals})
     if rate is not None and not any(abs(stated - rate) <= 0.01 * stated for stated in rates):
         stated = ", ".join(f"{each:g}" for each in rates)

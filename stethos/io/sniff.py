@@ -35,7 +35,7 @@ _ROOTS: dict[str, Format] = {
     "cardiologyxml": "cardiosoft",
 }
 _START = 65_536  # bytes that are looked at
-NIFTI = (b"n+1\0", b"n+2\0")  # at byte 344 of a header
+NIFTI = ((344, b"n+1\0"), (4, b"n+2\0"))  # version 1 and 2: where a header says so
 _PICKLES = tuple(bytes((0x80, protocol)) for protocol in range(2, 6))
 
 
@@ -72,9 +72,9 @@ def _binary(path: Path, start: bytes) -> Format | None:
         return "arrays"
     if start.startswith((b"\x89HDF", b"MATLAB 7.3")):
         return "hdf5"
-    if start.startswith(b"\x1f\x8b") and _begins_with(path, b"VITA"):
+    if start.startswith(b"\x1f\x8b") and _unpacked(path, 4) == b"VITA":
         return "vital"
-    if start[344:348] in NIFTI or (start.startswith(b"\x1f\x8b") and _holds_at(path, 344, NIFTI)):
+    if _is_nifti(start) or (start.startswith(b"\x1f\x8b") and _is_nifti(_unpacked(path, 348))):
         return "nifti"
     if start.startswith(_PICKLES):
         return "pickle"
@@ -98,22 +98,17 @@ def _is_matlab_4(start: bytes) -> bool:
     return 0 <= kind < 100 and rows > 0 and columns > 0 and imaginary in (0, 1) and 1 < name < 64
 
 
-def _begins_with(path: Path, sign: bytes) -> bool:
-    """Whether what a gzip file holds begins so."""
-    try:
-        with gzip.open(path, "rb") as file:
-            return file.read(len(sign)) == sign
-    except (OSError, EOFError, zlib.error):
-        return False
+def _is_nifti(start: bytes) -> bool:
+    return any(start[place : place + len(sign)] == sign for place, sign in NIFTI)
 
 
-def _holds_at(path: Path, place: int, signs: tuple[bytes, ...]) -> bool:
-    """Whether what a gzip file holds has one of some signs at a place."""
+def _unpacked(path: Path, count: int) -> bytes:
+    """The first bytes of what a gzip file holds; none where it is broken."""
     try:
         with gzip.open(path, "rb") as file:
-            return file.read(place + len(signs[0]))[place:] in signs
+            return file.read(count)
     except (OSError, EOFError, zlib.error):
-        return False
+        return b""
 
 
 def _holds_arrays(path: Path) -> bool:

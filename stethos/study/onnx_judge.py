@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -47,10 +48,10 @@ def outlined(cine: np.ndarray, path: Path, coding: Mapping[str, int] = ACDC) -> 
     return found
 
 
-_sessions: dict[Path, object] = {}
+_sessions: dict[Path, Any] = {}
 
 
-def _session(path: Path):
+def _session(path: Path) -> Any:
     try:
         import onnxruntime
     except ImportError as error:

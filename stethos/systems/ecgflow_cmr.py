@@ -1096,11 +1096,11 @@ def _scratch(
     learner = EndToEnd(fresh.encoder, recipe.ecg_width, graded)
     known = np.stack([known for known, _ in truths.values()], axis=1)
     middle, spread = np.nanmean(known, axis=0), np.nanstd(known, axis=0)
-    known = torch.from_numpy(np.where(graded, (known - middle) / spread, known)).float()
+    wanted = torch.from_numpy(np.where(graded, (known - middle) / spread, known)).float()
 
     def draw(step: int, share: slice) -> Labelled:
         chosen = epoch_rows(len(rows[0]), step, plan.batch, plan.seed)[share]
-        return Labelled(torch.from_numpy(hearts.ecgs(rows[0][chosen])[0]) / model.size, known[chosen])
+        return Labelled(torch.from_numpy(hearts.ecgs(rows[0][chosen])[0]) / model.size, wanted[chosen])
 
     fit(learner, draw, plan, hearts.run, options=Options(stage="scratch"))
     with torch.no_grad():
