@@ -75,6 +75,12 @@ def test_a_frame_that_did_not_come_repeats_the_one_before_and_is_counted(tmp_pat
     assert record.facts["frames_repeated"] == 3
 
 
+def test_a_gap_among_few_frames_stretches_no_interval(tmp_path):
+    (record,) = read_cine_dicom(folder(tmp_path, [frame(n, time=40.0 * n, count=4) for n in (0, 1, 3)]))
+    assert seen(record) == [0, 1, 1, 3]
+    assert record.volume.interval == pytest.approx(0.04)
+
+
 def test_equal_times_are_told_apart_by_number_and_counted(tmp_path):
     frames = [frame(n, time=[0.0, 40.0, 40.0, 80.0][n]) for n in (2, 3, 0, 1)]
     (record,) = read_cine_dicom(folder(tmp_path, frames))
@@ -238,10 +244,12 @@ def test_the_table_of_contents_of_a_disc_is_no_picture(tmp_path):
 
 
 def test_a_zip_that_is_broken_or_lies_about_its_size_is_refused_in_a_sentence(tmp_path):
-    good = zipped(tmp_path / "good.zip", {"a.dcm": b"\0" * 40_000}).read_bytes()
-    lying = good.replace((40_000).to_bytes(4, "little"), (400).to_bytes(4, "little"))
-    assert lying != good
-    for name, data in (("lying", lying), ("broken", good[:40] + bytes([good[40] ^ 255]) + good[41:])):
+    zeros = zipped(tmp_path / "zeros.zip", {"a.dcm": b"\0" * 40_000}).read_bytes()
+    lying = zeros.replace((40_000).to_bytes(4, "little"), (400).to_bytes(4, "little"))
+    assert lying != zeros
+    broken = bytearray(zipped(tmp_path / "good.zip", {"a.dcm": frame(0)}).read_bytes())
+    broken[200] ^= 255
+    for name, data in (("lying", lying), ("broken", bytes(broken))):
         (tmp_path / f"{name}.zip").write_bytes(data)
         with pytest.raises(FormatError, match="cannot be unpacked"):
             read_cine_dicom(tmp_path / f"{name}.zip")

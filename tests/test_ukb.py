@@ -5,7 +5,7 @@ import zipfile
 import numpy as np
 import pytest
 from pydicom.uid import generate_uid
-from test_dicom_cine import SERIES, frame, seen
+from test_dicom_cine import frame, seen
 
 from stethos.errors import FormatError
 from stethos.io import read
@@ -82,7 +82,7 @@ def test_files_are_found_below_a_folder_and_by_a_manifest_that_quotes(tmp_path):
 
 
 def test_series_that_only_begin_like_a_cine_are_not_taken_for_one(tmp_path):
-    later = {"series": f"{SERIES}9"}
+    later = {"series": generate_uid()}
     series = [("CINE_segmented_SAX_b1", beat()), ("CINE_segmented_SAX_b1_InlineVF", beat(50, **later))]
     series += [("CINE_segmented_SAX_InlineVF", beat(70, 5, **later))]
     found = read_ukb_cmr(zipped(tmp_path / "1.zip", series))
@@ -91,16 +91,16 @@ def test_series_that_only_begin_like_a_cine_are_not_taken_for_one(tmp_path):
 
 def test_merged_views_are_told_apart_by_where_they_lie_even_with_a_frame_missing(tmp_path):
     frames = [
-        frame(view * 10 + n, time=40.0 * n, count=3, InstanceNumber=n + 1, place=50.0 * (1 - view))
+        frame(view * 10 + n, time=40.0 * n, count=4, InstanceNumber=n + 1, place=50.0 * (1 - view))
         for view in range(3)
-        for n in range(3)
-        if (view, n) != (2, 1)
+        for n in range(4)
+        if (view, n) != (2, 2)
     ]
     found = read_ukb_cmr(zipped(tmp_path / "1.zip", [("CINE_segmented_LAX", frames)]))
     assert {view: seen(record) for view, record in found.items()} == {
-        "la_3ch": [0, 1, 2],
-        "la_4ch": [10, 11, 12],
-        "la_2ch": [20, 20, 22],
+        "la_3ch": [0, 1, 2, 3],
+        "la_4ch": [10, 11, 12, 13],
+        "la_2ch": [20, 21, 21, 23],
     }
 
 

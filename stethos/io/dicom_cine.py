@@ -281,19 +281,23 @@ def _complete(values: np.ndarray, frames: list[Frame]) -> tuple[np.ndarray, int]
     missing = max(0, frames[0].announced - len(values))
     untimed = any(frame.time is None for frame in frames)
     steps = np.diff([frame.number if untimed or frame.time is None else frame.time for frame in frames])
-    usual = float(np.median(steps[steps > 0])) if np.any(steps > 0) else np.inf
+    usual = _usual(steps)
     copies, rest = np.ones(len(values), int), missing
     for at in np.argsort(-steps, kind="stable"):
-        lost = min(rest, max(0, round(steps[at] / usual) - 1))
+        lost = 0 if np.isnan(usual) else min(rest, max(0, round(steps[at] / usual) - 1))
         copies[at] += lost
         rest -= lost
     copies[-1] += rest  # the end of the cycle did not come
     return np.repeat(values, copies, axis=0), missing
 
 
+def _usual(steps: np.ndarray) -> float:
+    """The lower median of the positive steps, which is one of them; NaN where there is none."""
+    positive = np.sort(steps[steps > 0])
+    return float(positive[(len(positive) - 1) // 2]) if len(positive) else float("nan")
+
+
 def _interval(frames: list[Frame], count: int) -> float:
     """Seconds from frame to frame: of the times, or of the stated RR interval; NaN where neither is known."""
-    steps = np.diff([frame.time for frame in frames if frame.time is not None])
-    if np.any(steps > 0):
-        return float(np.median(steps[steps > 0])) / 1e3
-    return frames[0].rr_ms / count / 1e3
+    usual = _usual(np.diff([frame.time for frame in frames if frame.time is not None]))
+    return (frames[0].rr_ms / count if np.isnan(usual) else usual) / 1e3

@@ -9,6 +9,7 @@ Reference:
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import zlib
@@ -125,7 +126,8 @@ def _write(path: Path, values: np.ndarray, zooms: tuple[float, ...], origin: str
         nibabel.save(image, waiting)
         waiting.replace(path)
     except OSError as error:
-        waiting.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            waiting.unlink()
         raise FormatError(
             f"{path}: cannot be written ({error.strerror or error}); free the disk or change it"
         ) from error
@@ -199,7 +201,7 @@ def surrounded(labels: np.ndarray, inner: int, outer: int) -> float:
 def _spacing(image: Any, path: Path) -> tuple[float, float, float]:
     """Millimetres between voxels, (z, y, x)."""
     scale = _MILLIMETRES.get(image.header.get_xyzt_units()[0], 1.0)
-    x, y, z = (abs(float(step)) * scale for step in image.header.get_zooms()[:3])
+    x, y, z = (abs(float(step)) * scale for step in image.extra["zooms"])
     if image.shape[2] == 1 and not z > 0:
         z = float("nan")
     if not all(0 < step < np.inf for step in (x, y, *([z] if image.shape[2] > 1 else []))):
@@ -229,7 +231,10 @@ def _image(path: Path) -> Any:
     if not second and data[344:347] != b"n+1":
         raise FormatError(f"{path}: not a NIfTI file in one piece; it begins with {data[:8]!r}")
     try:
-        image = (nibabel.Nifti2Image if second else nibabel.Nifti1Image).from_bytes(data)
+        kind = nibabel.Nifti2Image if second else nibabel.Nifti1Image
+        image = kind.from_bytes(data)
+        stated = kind.header_class(data[: kind.header_class.sizeof_hdr], check=False)
+        image.extra["zooms"] = stated.get_zooms()[:3]  # opening an image turns 0 into 1
         size = int(np.prod([int(length) for length in image.shape], dtype=object)) * image.get_data_dtype().itemsize
     except Exception as error:  # its exceptions have no common base
         raise FormatError(f"{path}: not a NIfTI file that can be read ({error}); copy the file again") from error
