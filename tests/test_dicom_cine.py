@@ -167,8 +167,8 @@ def test_a_broken_file_is_named(tmp_path):
 
 
 def test_slices_come_in_the_order_in_which_they_lie(tmp_path):
-    frames = [frame(100 + int(z) + n, time=40.0 * n, place=z) for z in (8.0, -8.0, 0.0, -16.0) for n in range(2)]
-    assert [seen(record)[0] for record in read_cine_dicom(folder(tmp_path, frames))] == [84, 92, 100, 108]
+    frames = [frame(100 + int(z) + n, time=40.0 * n, place=z) for z in (8.0, 100.0, -8.0, 16.0) for n in range(2)]
+    assert [seen(record)[0] for record in read_cine_dicom(folder(tmp_path, frames))] == [92, 108, 116, 200]
 
 
 def test_positions_that_differ_by_a_hair_are_one_slice(tmp_path):

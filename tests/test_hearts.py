@@ -167,13 +167,13 @@ def refused(tmp_path_factory):
 @pytest.mark.parametrize(
     ("store", "row", "reason"),
     [
-        ("ecg", 1, "at least two R peaks"),
+        ("ecg", 1, "needs two R peaks"),
         ("ecg", 2, "needs 10 s of ECG; .* has 4.0 s"),
         ("ecg", 3, "needs channel .*V6.*; it has I, II"),
         ("ecg", 4, "samples that are no numbers"),
         ("cine", 5, "at least two frames; this one has 1"),
         ("cine", 6, "its cine is black"),
-        ("cine", 7, "has no cine; give a column cine"),
+        ("cine", 7, "no cine; give a column cine"),
     ],
 )
 def test_each_record_that_is_refused_says_why(refused, store, row, reason):
@@ -571,3 +571,11 @@ def test_a_regression_learns_what_can_be_learned_and_needs_ten_known():
     assert np.corrcoef(said, np.tanh(asked[:, 0]))[0, 1] > 0.97
     with pytest.raises(CohortError, match="of 10 training patients; 0 are known"):
         regressed(told, np.full(900, np.nan), asked)
+
+
+def test_a_reason_begins_with_the_record_so_that_a_report_can_leave_it_out(refused):
+    for store in ("ecg", "cine"):
+        for name, reason in getattr(refused, store).refused:
+            said, _, rest = reason.partition(": ")
+            assert name in said
+            assert name not in rest

@@ -194,13 +194,13 @@ def ecg_window(record: Record, shape: HeartShape) -> tuple[np.ndarray, Mapping[s
     """
     leads = record.pick(*LEADS)
     if leads.duration < shape.samples / shape.rate - 1e-6:
-        raise QualityError(f"needs {shape.seconds:g} s of ECG; {record.id} has {leads.duration:.1f} s")
+        raise QualityError(f"{record.id}: needs {shape.seconds:g} s of ECG; this one has {leads.duration:.1f} s")
     if not np.isfinite(leads.values).all():
         raise QualityError(f"{record.id}: its ECG has samples that are no numbers; fill or cut the gaps")
     leads = bandpass(leads.crop(0, shape.seconds), *BAND, order=2)
     peaks = _peaks(leads)
     if len(peaks) < 2:
-        raise QualityError(f"needs at least two R peaks to know the cardiac phase; {record.id} shows {len(peaks)}")
+        raise QualityError(f"{record.id}: needs two R peaks to know the cardiac phase; this one shows {len(peaks)}")
     small = resample(leads, shape.rate).values[:, : shape.samples]
     phase = cardiac_phase(peaks * shape.rate / leads.rate, shape.samples)
     rr = np.diff(peaks)[usual_intervals(peaks, leads.rate)] / leads.rate
@@ -239,7 +239,7 @@ def cine_window(record: Record, shape: HeartShape) -> tuple[np.ndarray, Mapping[
 
 def _volume(record: Record) -> Volume:
     if record.volume is None:
-        raise FormatError(f"{record.id} has no cine; give a column cine with the path of a 4D NIfTI")
+        raise FormatError(f"{record.id}: no cine; give a column cine with the path of a 4D NIfTI")
     if record.volume.values.shape[0] < 2:
         raise FormatError(f"{record.id}: a cine needs at least two frames; this one has {len(record.volume.values)}")
     return record.volume
