@@ -47,6 +47,20 @@ def test_each_visit_has_its_own_ecg_and_a_later_one_lends_none(tmp_path):
     assert greys == {"11_2": 20, "11_3": 30, "12_3": 30}
     assert records["12_3"].facts["heart_rate"] == 80
     assert any("with an ECG and a cine: 2" in note for note in made.notes)
+    matched = {name: one.facts["matched"] for name, one in records.items()}
+    assert matched == {"11_2": 1, "11_3": 1, "12_2": 0, "12_3": 0}
+
+
+def test_of_two_files_of_a_visit_the_last_is_taken_and_the_other_is_told(tmp_path):
+    source = tmp_path / "ukb"
+    source.mkdir()
+    examination(source, 11, 2)
+    for place, millivolts in ((0, 1), (1, 3)):
+        at_rest(source, 11, millivolts)
+        (source / f"11_20205_{millivolts}_0.xml").rename(source / f"11_20205_2_{place}.xml")
+    made = import_ukb(source, tmp_path / "out")
+    assert made.skipped == (("11_20205_2_0.xml", "a later file of that field and visit is taken"),)
+    assert float(open_cohort(tmp_path / "out")[0].signals[0].values[0, 0]) == pytest.approx(3)
 
 
 def test_outlines_lie_on_the_heart_after_a_crop_that_is_off_the_middle(tmp_path):

@@ -59,6 +59,26 @@ def test_of_a_repeated_series_the_last_is_taken(tmp_path):
     assert seen(found["la_2ch"]) == [0, 1, 2]
 
 
+def test_a_picture_that_the_manifest_names_and_the_zip_lacks_is_counted(tmp_path):
+    path = tmp_path / "1.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for n in range(3):
+            archive.writestr(f"{n}.dcm", frame(n, time=40.0 * n))
+        rows = [f"{n}.dcm,CINE_segmented_LAX_4Ch" for n in range(5)] + ["9.dcm,LOCALIZER"]
+        archive.writestr("manifest.csv", "\n".join(["filename,series discription", *rows]))
+    assert read_ukb_cmr(path)["la_4ch"].facts["pictures_absent"] == 2
+
+
+def test_two_files_of_one_name_are_not_taken_for_each_other(tmp_path):
+    path = tmp_path / "1.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for place in ("a", "b"):
+            archive.writestr(f"{place}/0.dcm", frame(0, time=0.0))
+        archive.writestr("manifest.csv", "filename,series discription\n0.dcm,CINE_segmented_LAX_4Ch")
+    with pytest.raises(FormatError, match=r"two files are called 0\.dcm"):
+        read_ukb_cmr(path)
+
+
 def test_zips_that_are_not_whole_are_refused(tmp_path):
     frames = [frame(n, time=40.0 * n, count=3) for n in range(4)]
     with pytest.raises(FormatError, match="no multiple of 3 frames"):

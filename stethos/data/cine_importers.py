@@ -144,7 +144,8 @@ def moment_of(values: np.ndarray, path: Path) -> int:
 def import_ukb(source: Path, out: Path) -> ImportResult:
     """UK Biobank: four-chamber cines (20208), short axes (20209) where there is none, and ECGs (20205), by visit.
 
-    An ECG of visit 2 belongs to the cine of visit 2. Visits with one of the two are kept, and counted. Short axes
+    An ECG of visit 2 belongs to the cine of visit 2. Visits with one of the two are kept, counted, and have 0 in the
+    column `matched`. Of several files of one field and visit the last is taken, and the others are left out. Short axes
     become one stack, of the slices that share the commonest size and number of frames; `slices_left_out` counts the
     others.
 
@@ -156,14 +157,18 @@ def import_ukb(source: Path, out: Path) -> ImportResult:
         CohortError: None is there.
     """
     found: dict[tuple[str, str], dict[str, Path]] = {}
+    older: list[tuple[str, str]] = []
     for path in sorted(path for path in Path(source).rglob("*") if path.is_file()):
         if match := _UKB.fullmatch(path.name):
-            found.setdefault((match[1], match[3]), {})[match[2]] = path
+            files = found.setdefault((match[1], match[3]), {})
+            if match[2] in files:
+                older.append((files[match[2]].name, "a later file of that field and visit is taken"))
+            files[match[2]] = path
     visits = {f"{person}_{visit}": files for (person, visit), files in found.items()}
     counts = {field: sum(field in files for files in visits.values()) for field in ("20205", "20208", "20209")}
     both = sum("20205" in files and len(files) > 1 for files in visits.values())
     made = _listed(out, visits, _ukb_row, source)
-    return made.noted(
+    return replace(made, skipped=(*made.skipped, *older)).noted(
         f"visits with an ECG: {counts['20205']}, with long axes: {counts['20208']}, "
         f"with short axes: {counts['20209']}, with an ECG and a cine: {both}"
     )
@@ -180,6 +185,7 @@ def _ukb_row(name: str, files: Mapping[str, Path], out: Path) -> Cells:
     if "20205" in files:
         ecg = read_cardiosoft(files["20205"])
         row |= {"path": str(files["20205"].absolute()), **ecg.facts}
+    row["matched"] = int("20205" in files and len(files) > 1)
     return row
 
 

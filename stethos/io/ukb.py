@@ -45,16 +45,18 @@ def read_ukb_cmr(path: str | Path) -> dict[str, Record]:
     """The cines of one zip by view: "la_2ch", "la_3ch", "la_4ch", "sax_1", "sax_2" and so on.
 
     Of several series of one view the last by its identifier is taken, as repeats come later. Other series are not
-    opened. A view with less than half of its frames is left out: the fact "pictures_left_out" counts its pictures.
+    opened. A view with less than half of its frames is left out: the fact "pictures_left_out" counts its pictures,
+    and "pictures_absent" those of cines that the manifest names and the zip does not hold.
 
     Raises:
-        FormatError: There is no manifest, or no cine in it.
+        FormatError: There is no manifest, no cine in it, or two files have one name.
     """
     path = Path(path)
-    held = {PurePosixPath(name).name: data for name, data in opened(path)}
+    held = _held(path)
+    rows = [(name, said) for name, said in sorted(_manifest(path, held)) if _CINE.fullmatch(said)]
     series: dict[str, dict[str, list[Frame]]] = defaultdict(lambda: defaultdict(list))
-    for name, said in sorted(_manifest(path, held)):
-        frame = picture(held[name], f"{path}: {name}") if name in held and _CINE.fullmatch(said) else None
+    for name, said in rows:
+        frame = picture(held[name], f"{path}: {name}") if name in held else None
         if frame is not None:
             series[said][frame.series].append(frame)
     views: dict[str, list[Frame]] = {}
@@ -65,11 +67,23 @@ def read_ukb_cmr(path: str | Path) -> dict[str, Record]:
         raise FormatError(
             f"{path}: its manifest names no cine series (CINE_segmented_…) that came whole; was it another field?"
         )
-    left_out = float(sum(map(len, views.values())) - sum(map(len, whole.values())))
-    records = {view: cine_of(f"{path.stem}-{view}", frames) for view, frames in whole.items()}
-    return {
-        view: replace(record, facts={**record.facts, "pictures_left_out": left_out}) for view, record in records.items()
+    lost = {
+        "pictures_left_out": float(sum(map(len, views.values())) - sum(map(len, whole.values()))),
+        "pictures_absent": float(sum(name not in held for name, _ in rows)),
     }
+    records = {view: cine_of(f"{path.stem}-{view}", frames) for view, frames in whole.items()}
+    return {view: replace(record, facts={**record.facts, **lost}) for view, record in records.items()}
+
+
+def _held(path: Path) -> dict[str, bytes]:
+    """Files by their name without folder, which is how the manifest names them."""
+    held: dict[str, bytes] = {}
+    for place, data in opened(path):
+        name = PurePosixPath(place).name
+        if name in held:
+            raise FormatError(f"{path}: two files are called {name}, and its manifest names files by that; unpack one")
+        held[name] = data
+    return held
 
 
 def _manifest(path: Path, held: dict[str, bytes]) -> list[tuple[str, str]]:

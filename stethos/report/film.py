@@ -76,7 +76,7 @@ def film_row(cines: Sequence[np.ndarray], titles: Sequence[str], interval_s: flo
         description: What is shown, for a reader who cannot see it.
 
     Returns:
-        HTML that may stand anywhere in a page that allows pictures as `data:`.
+        HTML that may stand anywhere in a page whose pictures may be data addresses.
 
     Raises:
         FormatError: A cine is no `(F, H, W)` of finite numbers, their frames are not as many, or titles are missing.
