@@ -18,14 +18,18 @@ from typing import Any, get_type_hints
 from stethos.errors import RecipeError
 
 
+PRESETS = ("tiny", "small", "reference")  # functions of a page; not every page has one between the two
+
+
 def base_recipe(kind: type, module: ModuleType, preset: str, config: str) -> Any:
     """The recipe that flags are laid over: a config's values over a preset's over the defaults.
 
     Raises:
         RecipeError: The preset is unknown, or the config holds an unknown field or a wrong type.
     """
-    if preset and preset not in ("tiny", "reference"):
-        raise RecipeError(f"--preset is tiny or reference; got {preset}")
+    known = [name for name in PRESETS if hasattr(module, name)]
+    if preset and preset not in known:
+        raise RecipeError(f"--preset is {' or '.join(known)}; got {preset}")
     recipe = getattr(module, preset)() if preset else kind()
     if not config:
         return recipe
