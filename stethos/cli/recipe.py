@@ -17,7 +17,6 @@ from typing import Any, get_type_hints
 
 from stethos.errors import RecipeError
 
-
 PRESETS = ("tiny", "small", "reference")  # functions of a page; not every page has one between the two
 
 
