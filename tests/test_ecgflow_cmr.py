@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,15 +14,20 @@ from processes import learned_the_same, on_two_processes
 
 from stethos.cli import main
 from stethos.data.cohort import open_cohort
-from stethos.errors import CohortError, RecipeError
+from stethos.data.write import write_cohort
+from stethos.errors import CohortError, OriginError, RecipeError
 from stethos.io.nifti import read_nifti
-from stethos.report.mark import letters
+from stethos.report.mark import burnt_in
 from stethos.study.hearts import begin_hearts
 from stethos.study.partition import Partition
+from stethos.synth import cine_world, ecg
+from stethos.synth.beating import examined
+from stethos.synth.ecg import LEADS
 from stethos.systems import ecgflow_cmr as page
 from stethos.systems.ecgflow_cmr import NEEDS, CineAutoencoder, Drawn, ECGFlow, PhaseMAE, coefficients, course
 from stethos.train import dist
-from stethos.types import Run, Schedule
+from stethos.train.weights import sha256
+from stethos.types import Cohort, Record, Run, Schedule
 
 SMALL = replace(
     page.tiny(),
@@ -171,26 +177,60 @@ def test_the_same_command_trains_nothing_again(run, department):
     assert before == {path.name: path.stat().st_mtime_ns for path in run.folder.glob("*.safetensors")}
 
 
-def test_hearts_are_written_marked_listed_and_not_generated_twice(run, department, tmp_path, capsys):
-    main([str(item) for item in ("ecgflow-cmr", "generate", run.folder, "--cohort", department, "--out", tmp_path,
-                                 "--per-record", 2, "--part", "3/16")])  # fmt: skip
-    with (tmp_path / "cohort-3-of-16.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == 2 * len(range(2, PATIENTS, 16))
-    assert {row["origin"] for row in rows} == {"generated"}
-    assert all(row["parents"] == row["subject"] + "-1" or row["parents"] for row in rows)
-    assert len(rows[0]["model"]) == 16
+def generated(run, department, out, **wishes):
+    table = page.generate(run.folder, cohort=department, out=out, **wishes)
+    with table.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_hearts_are_written_marked_and_listed_with_their_parents(run, department, tmp_path):
+    rows = generated(run, department, tmp_path, per_record=2, part="3/16")
+    ids, subjects = (open_cohort(department).rows[name].tolist() for name in ("id", "subject"))
+    assert [row["parents"] for row in rows] == [name for name in ids[2::16] for _ in range(2)]
+    assert [row["subject"] for row in rows] == [name for name in subjects[2::16] for _ in range(2)]
+    assert {(row["origin"], row["model_origin"], row["seed"]) for row in rows} == {("generated", "synthetic", "0")}
+    assert {row["model"] for row in rows} == {sha256(run.weights)}
     record = read_nifti(tmp_path / rows[0]["path"])
     assert record.origin == "generated"
-    assert record.volume.values.shape == (16, 1, 48, 48)
     assert record.volume.interval == pytest.approx(60 / float(rows[0]["heart_rate"]) / 16, rel=1e-2)
-    bar_high = letters("G").shape[0]
-    assert all(len(np.unique(frame[0, -bar_high:])) >= 2 for frame in record.volume.values)
-    made = sorted((tmp_path / "hearts").glob("*.gif"))
-    assert len(made) == len(rows)
-    before = made[0].stat().st_mtime_ns
-    page.generate(run.folder, cohort=department, out=tmp_path, per_record=2, part="3/16")
-    assert made[0].stat().st_mtime_ns == before
+    assert record.volume.spacing[1:] == pytest.approx((132 / 48, 132 / 48))
+    values = record.volume.values[:, 0]
+    np.testing.assert_array_equal(values, burnt_in(values, "GENERATED"))
+    assert values[:, :30].std() > 0
+    assert len(list((tmp_path / "hearts").glob("*.gif"))) == len(rows)
+
+
+def test_a_heart_is_the_same_whatever_cohort_its_record_is_in_and_is_not_made_twice(run, department, tmp_path):
+    part = generated(run, department, tmp_path / "part", part="3/16", gif=False)
+    whole = generated(run, department, tmp_path / "whole", gif=False)
+    path = {row["id"]: tmp_path / "whole" / row["path"] for row in whole}
+    first = tmp_path / "part" / part[0]["path"]
+    same = read_nifti(path[part[0]["id"]]).volume.values
+    np.testing.assert_allclose(read_nifti(first).volume.values, same, atol=1e-5)
+    other = read_nifti(tmp_path / "part" / part[1]["path"]).volume.values
+    assert np.abs(read_nifti(first).volume.values - other).max() > 0.01
+    before = first.stat().st_mtime_ns
+    generated(run, department, tmp_path / "part", part="3/16", gif=False)
+    assert first.stat().st_mtime_ns == before
+
+
+def test_hearts_of_another_guidance_are_not_taken_for_these(run, department, tmp_path):
+    generated(run, department, tmp_path, part="3/16", gif=False, guidance=1.0)
+    with pytest.raises(CohortError, match="was written here"):
+        generated(run, department, tmp_path, part="3/16", gif=False, guidance=2.0)
+
+
+def test_a_run_that_was_never_judged_generates_all_the_same(run, department, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(run.folder, copy, ignore=shutil.ignore_patterns("judge.safetensors", "private"))
+    assert len(generated(Run(copy), department, tmp_path / "out", part="3/16", gif=False)) == 4
+
+
+def test_an_id_with_slashes_does_not_leave_its_folder():
+    assert page._plain("a-1") == "a-1"
+    names = {page._plain(name) for name in ("../a", "__/a", "a/b", "a_b")}
+    assert len(names) == 4
+    assert not any("/" in name for name in names)
 
 
 def test_bad_wishes_are_refused_in_a_sentence(run, department, tmp_path, capsys):
@@ -227,18 +267,19 @@ def test_an_unpaired_cohort_trains_its_own_stage_and_is_refused_pairs(department
         page.train(folder, out=tmp_path / "run", recipe=SMALL, stage="flow")
 
 
-def test_what_learned_from_simulated_people_is_not_asked_about_real_ones(run, department, tmp_path):
-    folder = tmp_path / "real"
-    folder.mkdir()
-    text = (
-        (department / "cohort.csv")
-        .read_text()
-        .replace("synthetic", "real")
-        .replace("records/", f"{department}/records/")
-    )
-    (folder / "cohort.csv").write_text(text)
-    with pytest.raises(Exception, match=r"simulated people|says synthetic"):
-        page.generate(run.folder, cohort=folder, out=tmp_path / "out")
+def test_what_learned_from_simulated_people_is_not_asked_about_real_ones(run, tmp_path):
+    signal = ecg(examined_one(), 0, cine_world(), leads=LEADS)
+    person = Record("1", "a", (signal,))
+    write_cohort(Cohort({"id": np.array(["a"]), "subject": np.array(["1"])}, lambda _: person), tmp_path / "real")
+    with pytest.raises(OriginError, match="--allow-synthetic-model"):
+        generated(run, tmp_path / "real", tmp_path / "out")
+    (row,) = generated(run, tmp_path / "real", tmp_path / "out", allow_synthetic_model=True)
+    assert (row["origin"], row["model_origin"]) == ("generated", "synthetic")
+
+
+def examined_one():
+    rows = examined(1, 5, cine_world())
+    return {name: column[0] for name, column in rows.items()}
 
 
 def test_a_recipe_that_cannot_be_is_refused():
@@ -247,9 +288,13 @@ def test_a_recipe_that_cannot_be_is_refused():
 
 
 def train_twice(folder: Path) -> None:
-    """What each of two processes runs: every stage in double precision on one prepared department."""
+    """What each of two processes runs: every stage in double precision, then the verb on a department of its own.
+
+    The verb prepares, trains and reads the weights of earlier stages, which processes must not do too early.
+    """
     for stage in NEEDS:
         _trained(folder, stage)
+    page.train(page._department(folder, 40, SMALL), out=folder / "verb", recipe=SMALL)
 
 
 def _trained(folder: Path, stage: str) -> Run:
@@ -275,6 +320,14 @@ def test_two_processes_learn_what_one_learns(stage, tmp_path, two):
     first = {name: item.clone() for name, item in page.network(SMALL, stage).double().state_dict().items()}
     one = _trained(tmp_path / "one", stage)
     learned_the_same(one, Run(two / stage), first, stage)
+
+
+def test_the_verb_on_two_processes_ends_with_the_weights_of_one(two, tmp_path):
+    one = page.train(page._department(tmp_path, 40, SMALL), out=tmp_path / "verb", recipe=SMALL)
+    for stage in page.STAGES:
+        states = [page.load(folder, stage).state_dict() for folder in (one.folder, two / "verb")]
+        for name, item in states[0].items():
+            torch.testing.assert_close(states[1][name], item, rtol=1e-3, atol=1e-3, msg=f"{stage}: {name}")
 
 
 @pytest.fixture(scope="module")

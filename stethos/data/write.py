@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,8 @@ import numpy as np
 import polars as pl
 
 from stethos.data.columns import as_isoformat
-from stethos.data.parallel import Progress
-from stethos.errors import CohortError
+from stethos.data.parallel import Progress, each_record
+from stethos.errors import CohortError, FormatError
 from stethos.io.files import write_atomic
 from stethos.io.meds import write_meds
 from stethos.io.wfdb import write_wfdb
@@ -28,33 +30,37 @@ from stethos.types import Cohort, Record
 _RECORDS_PER_FOLDER = 1000
 
 
-def write_cohort(cohort: Cohort, folder: Path, progress: Progress | None = None) -> Path:
+def write_cohort(cohort: Cohort, folder: Path, progress: Progress | None = None, workers: int | None = 1) -> Path:
     """Write every record as WFDB, and the table last; a repeated call goes on where it was stopped.
 
     Args:
         cohort: Any.
         folder: Made if missing; records that are there are not written again.
-        progress: Called with (records done, records in all).
+        progress: Called with (records done, records to write).
+        workers: Processes; 1 works in this one; None for what suits, where records can be opened in another process.
 
     Returns:
         The `cohort.csv`.
 
     Raises:
         CohortError: The folder holds another cohort.
-        FormatError: A record does not fit the format, or the disk is full.
+        FormatError: A record cannot be read, does not fit the format, or the disk is full.
     """
     folder = Path(folder)
     paths = _paths(cohort)
     plain = cohort.with_columns(path=np.array(paths, dtype=object))
     claim(folder / "written.json", {"table": hashlib.sha256(_csv(plain, folder)).hexdigest()})
+    rest = [row for row, path in enumerate(paths) if not (folder / path).exists()]
+    assert cohort.index is not None
+    headers = {int(cohort.index[row]): folder / paths[row] for row in rest}
+    known = replace(cohort, open=partial(_with_header, cohort.open, headers))
+    for outcome in each_record(known, _write_record, rest, workers, progress):
+        if outcome.reason:
+            raise FormatError(outcome.reason)
     reports = cohort.rows.get("report", np.full(len(cohort), None, dtype=object)).copy()
     for row, path in enumerate(paths):
-        if not (folder / path).exists():
-            _write_record(cohort[row], folder / path)
         if (folder / path).with_suffix(".txt").exists():
             reports[row] = str(Path(path).with_suffix(".txt"))
-        if progress is not None:
-            progress(row + 1, len(paths))
     # what was declared for files that did not state it, WFDB states
     declared = ("rate", "unit", "channels", "report")
     rows = {name: column for name, column in plain.rows.items() if name not in declared}
@@ -118,7 +124,7 @@ def write_hospital(
     claim(folder / "hospital.json", about)
     if not (folder / "meds" / "metadata" / "dataset.json").exists():
         write_meds(folder / "meds", events(visits(patients, seed, world), seed, world), **_named(world))
-    return write_cohort(hospital(patients, seed, world), folder, progress)
+    return write_cohort(hospital(patients, seed, world), folder, progress, workers=None)
 
 
 def _named(world: World) -> dict[str, Any]:
@@ -163,8 +169,14 @@ def _paths(cohort: Cohort) -> list[str]:
     return paths
 
 
-def _write_record(record: Record, header: Path) -> None:
+def _with_header(open_record: Callable[[int], Record], headers: Mapping[int, Path], number: int) -> Record:
+    """A record that knows where it is to be written: its id is the path of its header."""
+    return replace(open_record(number), id=str(headers[number]))
+
+
+def _write_record(record: Record) -> None:
     """The report first and the header last: a header means that the record is whole."""
+    header = Path(record.id)
     if record.text:
         write_atomic(header.with_suffix(".txt"), record.text.encode())
     write_wfdb(record, header.parent, header.stem)

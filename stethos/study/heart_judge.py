@@ -16,12 +16,13 @@ from stethos.metrics.phenotypes import area_curve, phenotypes
 from stethos.study.heart_numbers import PHENOTYPES, HeartTable, crps
 from stethos.study.hearts import Hearts
 from stethos.study.progress import bar
+from stethos.types import Run
 
 CHUNK = 128  # cines at a time
+_PLAIN = ("id", "subject", "rate", "ef", "regressor")
 AREAS = ("ed_area", "es_area", "myocardium", "rv_ed_area")
 
 Outline = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # (B, F, H, W) → labels likewise, features (B, D)
-Reconstruct = Callable[[np.ndarray], np.ndarray]  # cines → cines
 Generate = Callable[[np.ndarray, np.ndarray, float | None], np.ndarray]  # rows, number of each draw, guidance → cines
 
 
@@ -202,3 +203,11 @@ def heart_table(
             "drawn": first["features"],
         },
     )
+
+
+def keep_table(run: Run, table: HeartTable) -> None:
+    """Keep what every record measured, in `private/hearts.npz`: "id", "ef", and "real.ef", "drawn.ef", … by name."""
+    columns: dict[str, np.ndarray] = {name: getattr(table, name) for name in _PLAIN}
+    for kind in ("real", "autoencoder", "drawn", "untold", "nearest"):
+        columns |= {f"{kind}.{name}": column for name, column in getattr(table, kind).items()}
+    np.savez_compressed(run.private / "hearts.npz", allow_pickle=False, **columns)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stethos.errors import QualityError
+from stethos.errors import CohortError
 from stethos.metrics.compare import paired_bootstrap
 from stethos.metrics.continuous import pearson
 from stethos.metrics.interval import bootstrap, clustered_auroc
@@ -137,10 +137,10 @@ def refuse_no_targets(truths: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> No
     """Raise where no target is known.
 
     Raises:
-        QualityError: None is.
+        CohortError: None is.
     """
     if not any(np.isfinite(known).sum() >= 20 for known, _ in truths.values()):
-        raise QualityError(f"a probe needs a column {', '.join(TARGETS)} of 20 training records; none has one")
+        raise CohortError(f"a probe needs a column {', '.join(TARGETS)} of 20 training records; none has one")
 
 
 class Labelled(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -175,7 +175,7 @@ def _likeness(numbers: Mapping[str, Estimate]) -> Table:
     names = {
         "fd_judge": "Fréchet distance on the judge's features",
         "fd_judge.floor": "its floor",
-        "kd_judge": "kernel distance on the judge's features",
+        "kd_judge": "kernel distance on the judge's features, × 1000",
         "kd_judge.floor": "its floor",
         "precision": "precision",
         "recall": "recall",
@@ -184,9 +184,13 @@ def _likeness(numbers: Mapping[str, Estimate]) -> Table:
         "nearest_ratio": "distance to the nearest training heart, generated over other people's (below 1: remembered)",
         "membership_auc": "AUROC of telling training patients by generated hearts (0.5: not at all)",
     }
-    return Table(
-        ("measure", "value"), [[words, numbers[name]] for name, words in names.items()], "Likeness and privacy"
-    )
+    shown = {name: _thousandfold(numbers[name]) if name.startswith("kd_") else numbers[name] for name in names}
+    return Table(("measure", "value"), [[names[name], shown[name]] for name in names], "Likeness and privacy")
+
+
+def _thousandfold(number: Estimate) -> Estimate:
+    """A small distance in a unit that can be read."""
+    return replace(number, value=1000 * number.value, low=1000 * number.low, high=1000 * number.high)
 
 
 def _agreement(table: HeartTable) -> Block:
@@ -244,11 +248,15 @@ def _summary(numbers: Mapping[str, Estimate], table: HeartTable) -> str:
 
 def _statements(run: Run, table: HeartTable, numbers: Mapping[str, Estimate]) -> dict[str, card.Entry]:
     return {
+        "what": "A generator of cine cardiac MR from a twelve-lead ECG.",
         "use": "Generated hearts serve research: augmentation, teaching, method development. They diagnose nobody.",
-        "data": f"Truth of the ejection fraction: {table.truth_from}. Terms: {read_config(run)['terms'] or 'none'}.",
+        "outside": "Diagnosis, treatment, or any statement about the person whose ECG it was.",
+        "data": f"Truth of the ejection fraction: {table.truth_from}.",
+        "terms": read_config(run)["terms"] or "None stated.",
         "results": {
             name: numbers[name] for name in ("ef.mean16.r", "ef.regressor.r", "ef.shuffled.r", "ef.coverage80")
         },
         "limits": "One slice or one long axis; areas, not volumes; hearts of the training patients' kinds alone.",
+        "reproduce": "stethos ecgflow-cmr train --config config.json on the same cohort, then evaluate.",
         "hashes": sections.model_hash(run),
     }

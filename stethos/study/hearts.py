@@ -24,6 +24,7 @@ from stethos.signal.phase import cardiac_phase, circular_resample, usual_interva
 from stethos.signal.resample import resample
 from stethos.study.partition import Partition, Step, partition
 from stethos.study.progress import bar
+from stethos.train.dist import chief_first
 from stethos.types import Cohort, Fact, Record, Run, Signal, Volume
 
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
@@ -62,8 +63,8 @@ class Hearts:
         cohort: Whose.
         run: The folder that holds the stores.
         shape: How they were prepared.
-        ecg: Windows `(13, T)`: twelve leads in mV and the phase; None where no record has an ECG.
-        cine: Windows `(F, H W)`; None where no record has a cine.
+        ecg: Windows `(13, T)`: twelve leads in mV and the phase.
+        cine: Windows `(F, H W)`; None where they were not asked for.
         ecg_row: Window of each record, −1 for none, `(N,)`.
         cine_row: Likewise.
     """
@@ -72,7 +73,7 @@ class Hearts:
     run: Run
     shape: HeartShape
     ecg: Prepared
-    cine: Prepared
+    cine: Prepared | None
     ecg_row: np.ndarray
     cine_row: np.ndarray
 
@@ -82,6 +83,17 @@ class Hearts:
         chosen = here["ecg"] & here["cine"] if what == "pair" else here[what]
         return np.flatnonzero(chosen)
 
+    @property
+    def refused(self) -> tuple[tuple[str, str], ...]:
+        """(id, reason) of every ECG and cine that could not be prepared."""
+        return (*self.ecg.refused, *(self.pictures.refused if self.cine else ()))
+
+    @property
+    def pictures(self) -> Prepared:
+        """The cines, which were asked for."""
+        assert self.cine is not None
+        return self.cine
+
     def ecgs(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Leads `(B, 12, T)` in mV, and phase `(B, T)` in radians with NaN where not known."""
         both = self.ecg.store.take(self.ecg_row[rows])
@@ -90,7 +102,7 @@ class Hearts:
     def cines(self, rows: np.ndarray) -> np.ndarray:
         """`(B, F, H, W)`, about 0 to 1."""
         side = self.shape.size
-        return self.cine.store.take(self.cine_row[rows]).reshape(len(rows), self.shape.frames, side, side)
+        return self.pictures.store.take(self.cine_row[rows]).reshape(len(rows), self.shape.frames, side, side)
 
     def rates(self, rows: np.ndarray) -> np.ndarray:
         """Heart rate in 1/min and relative spread of ordinary RR intervals, `(B, 2)`."""
@@ -98,7 +110,7 @@ class Hearts:
 
     def pixel(self, rows: np.ndarray) -> np.ndarray:
         """Mm a pixel of the prepared cine, `(B,)`."""
-        return self.cine.facts["cine_pixel"][rows]
+        return self.pictures.facts["cine_pixel"][rows]
 
     def numbers(self, name: str, rows: np.ndarray) -> np.ndarray:
         """A measured column of the cohort, NaN where unknown or absent, `(B,)`."""
@@ -108,7 +120,7 @@ class Hearts:
         return np.asarray(column[rows], float)
 
 
-def begin_hearts(cohort: Cohort, run: Run, shape: HeartShape, workers: int, before: Run | None = None) -> Hearts:
+def begin_hearts(cohort: Cohort, run: Run, shape: HeartShape, workers: int, need: str = "pair") -> Hearts:
     """Prepare ECGs and cines of a cohort, or open what is prepared.
 
     Args:
@@ -116,20 +128,26 @@ def begin_hearts(cohort: Cohort, run: Run, shape: HeartShape, workers: int, befo
         run: Its private folder takes the stores.
         shape: What they become.
         workers: Processes.
-        before: A run that has already prepared the same.
+        need: "pair" for both; "ecg" leaves the cines unread.
 
     Raises:
         CohortError: No record has either.
     """
-    home = (before or run).private
-    ecg_alone = _without_cines(cohort)
-    ecg = _prepared(ecg_alone, home / "ecg", partial(ecg_window, shape=shape), (13, shape.samples), shape, workers)
-    area = shape.size**2
-    cine = _prepared(cohort, home / "cine", partial(cine_window, shape=shape), (shape.frames, area), shape, workers)
-    hearts = Hearts(cohort, run, shape, ecg, cine, _rows(ecg, len(cohort)), _rows(cine, len(cohort)))
+    alone, area = _without_cines(cohort), shape.size**2
+    with chief_first():
+        ecg = _prepared(
+            alone, run.private / "ecg", partial(ecg_window, shape=shape), (13, shape.samples), shape, workers
+        )
+        cine, cine_row = None, np.full(len(cohort), -1)
+        if need != "ecg":
+            work, size = partial(cine_window, shape=shape), (shape.frames, area)
+            cine = _prepared(cohort, run.private / "cine", work, size, shape, workers)
+            cine_row = _rows(cine, len(cohort))
+    hearts = Hearts(cohort, run, shape, ecg, cine, _rows(ecg, len(cohort)), cine_row)
     if not len(hearts.has("ecg")) and not len(hearts.has("cine")):
-        reasons = "; ".join(sorted({reason for _, reason in (*ecg.refused, *cine.refused)})[:3])
-        raise CohortError(f"needs records with a twelve-lead ECG or a cine; none of {len(cohort)} has one: {reasons}")
+        reasons = "; ".join(sorted({reason for _, reason in hearts.refused})[:3])
+        wanted = "a twelve-lead ECG" if need == "ecg" else "a twelve-lead ECG or a cine"
+        raise CohortError(f"needs records with {wanted}; none of {len(cohort)} has one: {reasons}")
     return hearts
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from stethos.errors import CohortError, FormatError, MissingExtraError, RecipeError
 from stethos.io.nifti import ACDC, STANDARD, read_labels
+from stethos.metrics.phenotypes import LV, area_curve, ejection_fraction
 
 SIDE = 256  # pixels that such networks read
 
@@ -37,7 +38,8 @@ def outlined(cine: np.ndarray, path: Path, coding: Mapping[str, int] = ACDC) -> 
     low, high = float(cine.min()), float(cine.max())
     scale = SIDE / cine.shape[1]
     large = zoom((cine - low) / max(high - low, 1e-6), (1, scale, scale), order=1, grid_mode=True, mode="nearest")
-    logits = _session(path).run(None, {_session(path).get_inputs()[0].name: large[:, None].astype(np.float32)})[0]
+    session = _session(path)
+    logits = session.run(None, {session.get_inputs()[0].name: large[:, None].astype(np.float32)})[0]
     if logits.shape != (len(cine), 4, SIDE, SIDE):
         raise FormatError(f"{path}: a judge gives logits (N, 4, {SIDE}, {SIDE}); this one gives {logits.shape}")
     said = logits.argmax(1)
@@ -45,6 +47,26 @@ def outlined(cine: np.ndarray, path: Path, coding: Mapping[str, int] = ACDC) -> 
     for name, number in coding.items():
         for frame, picture in enumerate(said == number):
             found[frame][_largest(picture)] = STANDARD[name]
+    return found
+
+
+def fraction_by(path: Path, cines: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Ejection fractions by an ONNX network, %, `(N,)`; NaN where it finds no cavity.
+
+    It is asked about two frames of each cine, those in which other labels have the largest and the smallest cavity.
+
+    Args:
+        path: Of the network.
+        cines: `(N, F, H, W)`.
+        labels: Of another judge, `(N, F, H, W)`.
+    """
+    found = np.full(len(cines), np.nan)
+    for place, (cine, told) in enumerate(zip(cines, labels, strict=True)):
+        area = area_curve(told, (1.0, 1.0), LV)
+        ends = outlined(cine[[int(area.argmax()), int(area.argmin())]], path)
+        large, small = area_curve(ends, (1.0, 1.0), LV)
+        if small > 0 and large > 0:
+            found[place] = ejection_fraction(np.array(1 - small / large))
     return found
 
 

@@ -16,8 +16,8 @@ from stethos.data.target import parse_target
 from stethos.errors import ChannelError, CohortError, QualityError, RecipeError
 from stethos.signal.morphology import pulse_features
 from stethos.signal.patches import reference_patches, unify
-from stethos.signal.pulse import pulse_onsets, pulse_rate
-from stethos.signal.pulse_quality import pulse_windows
+from stethos.signal.pulse import pulse_rate, traced
+from stethos.signal.pulse_quality import judged_windows, spans
 from stethos.study.lead import as_predictions, joined
 from stethos.study.partition import Step, step
 from stethos.study.progress import bar
@@ -74,7 +74,8 @@ class PulseWindows:
 
     def of(self, pulse: Signal, motion: Signal | None = None) -> tuple[np.ndarray, dict[str, Any]]:
         """The same for a pulse that is at hand."""
-        windows = pulse_windows(pulse, self.seconds, motion)
+        found = traced(pulse)
+        windows = judged_windows(pulse, found, spans(pulse.duration, self.seconds), motion)
         if not any(window.ok for window in windows):
             raise QualityError(f"no usable patch: {', '.join(sorted({window.reason for window in windows}))}")
         patches = self.cut(pulse, [(window.start, window.stop) for window in windows if not window.ok])
@@ -83,7 +84,7 @@ class PulseWindows:
             "patches_used": float(sum(window.ok for window in windows)),
             "pulse_quality": float(np.mean([window.score for window in windows])),
             "quality": ", ".join(window.reason or "ok" for window in windows[:20]),
-            "pulse_hr": pulse_rate(pulse_onsets(pulse), pulse.rate),
+            "pulse_hr": pulse_rate(found.beats.onset, pulse.rate),
         }
         return patches, facts | ({f"pulse_{k}": v for k, v in self.features(pulse, motion).items()})
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from stethos.errors import RecipeError
 from stethos.synth.patient import visits
 from stethos.synth.world import Draws, World
 
@@ -39,7 +40,12 @@ def examined(patients: int, seed: int, world: World) -> Columns:
         Columns `(patients,)`; beside those of `visits` "group" (str), "surface" (m²), "lv_volume", "rv_volume"
         (mL, end-diastolic), "lv_mass" (g), "ejection", "rv_ejection" (%), "early_filling" (0 to 1), "shown_…" as the
         ECG shows it, and the nuisances of the picture.
+
+    Raises:
+        RecipeError: The world has no magnet.
     """
+    if not world.cine:
+        raise RecipeError(f"needs a world with a magnet, such as cine_world(); got {world.name}")
     rows = visits(patients, seed, world)
     first = np.concatenate([[True], rows["patient"][1:] != rows["patient"][:-1]])
     rows = {name: column[first] for name, column in rows.items()}

@@ -31,18 +31,19 @@ Departures:
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
+import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
+import polars as pl
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -52,6 +53,7 @@ from stethos.augment.draws import normal, uniform
 from stethos.data.batch import epoch_rows
 from stethos.data.cohort import open_cohort
 from stethos.data.imaging import write_department
+from stethos.data.write import claim
 from stethos.errors import CohortError, RecipeError, RunError
 from stethos.flow.guidance import dropped, guided
 from stethos.flow.path import along
@@ -73,6 +75,7 @@ from stethos.study.heart_judge import (
     heart_table,
     judge_rows,
     judged,
+    keep_table,
     nearest_patients,
     regressed,
     true_fractions,
@@ -91,18 +94,20 @@ from stethos.study.heart_probes import (
 )
 from stethos.study.heart_report import Shown, publish_hearts
 from stethos.study.hearts import Hearts, HeartShape, begin_hearts, labelled, parts_of
-from stethos.study.onnx_judge import judge_of, masks_of, outlined
+from stethos.study.judge import refuse_simulated
+from stethos.study.onnx_judge import fraction_by, judge_of, masks_of
 from stethos.study.partition import Partition
 from stethos.study.progress import bar
 from stethos.synth import Examination, cine_world, department
-from stethos.train.dist import chief, global_mean, join
+from stethos.train.dist import chief, chief_first, global_mean, join
 from stethos.train.loop import Options, fit
 from stethos.train.run import read_config, start_run, write_metrics
 from stethos.train.weights import load_weights, save_weights, sha256
 from stethos.types import Cohort, Estimate, Run, Schedule, Volume
 
+THICK = 8.0  # mm, the usual slice of a cine; a generated heart has one
 FEW = 16  # cines at a time through a network of pictures: twice as fast as 128, which do not fit the caches
-STAGES = ("ecg", "cine", "flow")
+STAGES = ("ecg", "cine", "flow")  # of `--stage all`; the judge is trained where it is first needed
 NEEDS = {"ecg": "ecg", "cine": "cine", "judge": "cine", "flow": "pair"}
 
 
@@ -681,12 +686,13 @@ def train(
             imaging department where none is given.
         out: Folder of the run; the same command with the same folder resumes.
         recipe: How it is trained.
-        stage: "ecg", "cine", "flow" or "all"; a stage that is finished is not trained again.
+        stage: "ecg", "cine", "flow" or "all"; or "judge", which outlines hearts in an evaluation and needs label maps.
+            A stage that is finished is not trained again.
         workers: Processes that prepare recordings.
         dry_run: Only say how large everything would be.
     """
-    if stage not in (*STAGES, "all"):
-        raise RecipeError(f"stage is one of {', '.join(STAGES)} and all; got {stage}")
+    if stage not in (*NEEDS, "all"):
+        raise RecipeError(f"stage is one of {', '.join(NEEDS)} and all; got {stage}")
     if dry_run:
         print("\n".join(sizes(recipe, None if cohort is None else len(open_cohort(cohort)))))
         return Run(Path(out))
@@ -701,7 +707,7 @@ def sizes(recipe: Recipe, records: int | None = None) -> list[str]:
     """How many weights, how much memory and disk a training takes, as text."""
     count = {name: sum(p.numel() for p in model(recipe).parameters()) for name, model in MODELS.items()}
     cine, ecg = 4 * recipe.frames * recipe.size**2, 4 * 13 * recipe.shape.samples
-    latent = 8 * recipe.latent * recipe.frames * (recipe.size // 8) ** 2
+    latent = 4 * (recipe.latent * recipe.frames * (recipe.size // 8) ** 2 + sum(recipe.told) + 2)
     state = 16 * max(count.values())  # weights, gradient, two moments
     step = 24 * recipe.cine_batch * (recipe.cine_frames or recipe.frames) * recipe.size**2 * recipe.cine_width // 4
     held = f"{records} records: {records * (cine + ecg) / 1e9:.2f} GB on disk" if records else "on disk"
@@ -713,12 +719,12 @@ def sizes(recipe: Recipe, records: int | None = None) -> list[str]:
 
 
 def _department(out: Path, patients: int, recipe: Recipe) -> Path:
-    with bar("simulating") as progress:
+    with chief_first(), bar("simulating") as progress:
         form = (recipe.size, recipe.frames, "sax")
         return write_department(out / "department", patients, 0, cine_world(), form, progress).parent
 
 
-def _begin(people: Cohort, out: Path, recipe: Recipe, workers: int, before: Run | None = None) -> Hearts:
+def _begin(people: Cohort, out: Path, recipe: Recipe, workers: int) -> Hearts:
     join()
     config = {
         "system": "ecgflow_cmr",
@@ -727,7 +733,7 @@ def _begin(people: Cohort, out: Path, recipe: Recipe, workers: int, before: Run 
         "prepare": asdict(recipe.shape),
     }
     run = start_run(Path(out), config | {"origin": people.origin, "terms": people.terms})
-    return begin_hearts(people, run, recipe.shape, workers, before)
+    return begin_hearts(people, run, recipe.shape, workers)
 
 
 def weights_of(run: Run, stage: str) -> Path:
@@ -786,8 +792,9 @@ def _fit(hearts: Hearts, recipe: Recipe, stage: str) -> None:
         model.know(drawn.latent, drawn.condition)
         model.pixel.fill_(float(np.nanmedian(hearts.pixel(parts["train"]))))
     fit(model, batches(recipe, stage, drawn), schedule_of(recipe, stage), hearts.run, options=Options(stage=stage))
-    if chief():
-        save_weights(model, weights_of(hearts.run, stage))
+    with chief_first():  # the next stage reads them on every process
+        if chief():
+            save_weights(model, weights_of(hearts.run, stage))
 
 
 def schedule_of(recipe: Recipe, stage: str) -> Schedule:
@@ -851,7 +858,7 @@ class Hand(NamedTuple):
     recipe: Recipe
     autoencoder: CineAutoencoder
     flow: ECGFlow
-    judge: Outliner
+    judge: Outliner | None  # None where nothing is to be outlined
     condition: dict[int, Tensor]  # row → what the flow is told
     model: str  # hash of the flow's weights
     pixel: float  # mm of the cines it learned from
@@ -859,6 +866,7 @@ class Hand(NamedTuple):
     @torch.no_grad()
     def outline(self, cines: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The judge's labels and features of cines `(B, F, H, W)`."""
+        assert self.judge is not None
         parts = [self.judge.outline(part) for part in torch.from_numpy(cines).split(FEW)]
         labels, features = (torch.cat(part) for part in zip(*parts, strict=True))
         return labels.numpy().astype(np.uint8), features.double().numpy()
@@ -871,7 +879,7 @@ class Hand(NamedTuple):
 
     @torch.no_grad()
     def generate(self, rows: np.ndarray, number: np.ndarray, guidance: float | None = None) -> np.ndarray:
-        """A heart for each row's ECG `(B, F, H, W)`; the same for the same row, number of the draw and seed."""
+        """A heart for each row's ECG `(B, F, H, W)`; the same for the same record, number of the draw and seed."""
         return self.beat(rows, rows, number, guidance)
 
     @torch.no_grad()
@@ -879,7 +887,9 @@ class Hand(NamedTuple):
         """Hearts from the ECGs of `told` and the noise of `rows`."""
         side, seed = self.recipe.size // 8, self.recipe.schedule.seed
         shape = (self.recipe.parameters, self.recipe.latent, side, side)
-        noise = normal(seed, 0, torch.from_numpy(rows * 1009 + number), shape, 9)
+        names = self.hearts.cohort.rows["id"][rows]
+        keys = np.array([_key(str(name), int(draw)) for name, draw in zip(names, number, strict=True)])
+        noise = normal(seed, 0, torch.from_numpy(keys), shape, 9)
         condition = torch.stack([self.condition[row] for row in told.tolist()])
         with self._quick():
             latent = self.flow.generate(condition, noise, guidance)
@@ -891,13 +901,18 @@ class Hand(NamedTuple):
         return torch.autocast("cpu", torch.bfloat16, enabled=half)
 
 
+def _key(record: str, draw: int) -> int:
+    """What names the noise of one draw of a record, whatever cohort the record is in."""
+    return int.from_bytes(blake2b(f"{record}/{draw}".encode(), digest_size=7).digest(), "little")
+
+
 def _hand(hearts: Hearts, recipe: Recipe, rows: np.ndarray, folder: Path | None = None) -> Hand:
-    """Networks of a run (the one that prepared the cohort where none is named) and what they are told of some rows."""
+    """Networks of a run and what they are told of some rows; one named by its folder is not asked to outline."""
     home = folder or hearts.run.folder
-    flow, autoencoder, judge = load(home), load(home, "cine"), load(home, "judge")
+    flow, autoencoder, judge = load(home), load(home, "cine"), None if folder else load(home, "judge")
     assert isinstance(flow, ECGFlow)
     assert isinstance(autoencoder, CineAutoencoder)
-    assert isinstance(judge, Outliner)
+    assert isinstance(judge, Outliner | None)
     told = dict(zip(rows.tolist(), conditions(hearts, rows, home), strict=True))
     model = sha256(weights_of(Run(home), "flow"))
     return Hand(hearts, recipe, autoencoder, flow, judge, told, model, float(flow.pixel))
@@ -925,21 +940,22 @@ def _judge_again(hearts: Hearts, judge: str, patients: int) -> Run:
     kind, place = judge_of(judge)
     parts, _ = parts_of(hearts, recipe_of(hearts.run).parts, "pair")
     rows = tested_rows(parts)[:patients]
+    _fit(hearts, recipe_of(hearts.run), "judge")
     hand = _hand(hearts, recipe_of(hearts.run), rows)
     truth = true_fractions(hearts, rows, hand.outline)[0]
     cines = np.concatenate(
         [hand.generate(rows[at], np.zeros(len(rows[at]), int)) for at in _some(np.arange(len(rows)))]
     )
-    own = phenotypes(hand.outline(cines)[0], (1.0, 1.0))["ef"]
-    kept = np.arange(len(rows))
+    labels = hand.outline(cines)[0]
+    own, kept = phenotypes(labels, (1.0, 1.0))["ef"], np.arange(len(rows))
     if kind == "masks":
         names = hearts.cohort.rows["id"][rows].tolist()
         found, maps = masks_of(place, names)
-        kept = np.array([names.index(name) for name in found])
+        kept, other = np.array([names.index(name) for name in found]), phenotypes(maps, (1.0, 1.0))["ef"]
     else:
-        maps = np.stack([outlined(cine, place) for cine in cines])
-    write_metrics(hearts.run, judge_numbers(truth[kept], phenotypes(maps, (1.0, 1.0))["ef"], own[kept],
-                                            hearts.cohort.subjects[rows][kept]), hearts.cohort.origin)  # fmt: skip
+        other = fraction_by(place, cines, labels)
+    subjects = hearts.cohort.subjects[rows][kept]
+    write_metrics(hearts.run, judge_numbers(truth[kept], other, own[kept], subjects), hearts.cohort.origin)
     return hearts.run
 
 
@@ -951,7 +967,8 @@ def _evaluate(hearts: Hearts, patients: int) -> Run:
     hand = _hand(hearts, recipe, np.concatenate([rows, parts["valid"], train]))
     _choose(hand, parts["valid"][:48])
     table, shown = _judge_all(hand, rows, train)
-    publish_hearts(run, table, shown, flow, (*hearts.ecg.refused, *hearts.cine.refused))
+    keep_table(run, table)
+    publish_hearts(run, table, shown, flow, hearts.refused)
     return run
 
 
@@ -1017,7 +1034,7 @@ def _shown(hand: Hand, rows: np.ndarray, found: dict[str, Judged]) -> Shown:
     noises = np.repeat(rows[:3], len(chosen))
     swapped = hand.beat(np.tile(chosen, 3)[: len(noises)], noises, np.zeros(len(noises), int))
     pixel = np.repeat(hand.hearts.pixel(chosen)[:1], len(noises))
-    interval = float(np.nanmean(hand.hearts.cine.facts["cine_interval"][chosen]))
+    interval = float(np.nanmean(hand.hearts.pictures.facts["cine_interval"][chosen]))
     fractions = found["real"].phenotypes["ef"][place]
     return Shown(
         films, fractions, interval, found["real"].curve[place], curves, swapped, judged(swapped, pixel, hand.outline)
@@ -1117,6 +1134,7 @@ def generate(
     part: str = "1/1",
     guidance: float | None = None,
     gif: bool = True,
+    allow_synthetic_model: bool = False,
     workers: int = 1,
 ) -> Path:
     """Hearts from the ECGs of a cohort: NIfTI with spacing and frame time, GIF, and a cohort.csv; resumable.
@@ -1131,33 +1149,33 @@ def generate(
         part: Which part of the ECGs, such as 3/16, so that several machines can share the work.
         guidance: Scale; that chosen on validation where none is given.
         gif: Whether a GIF is written beside each NIfTI.
+        allow_synthetic_model: Generate from real ECGs although the run learned from simulated people; the column
+            model_origin says so.
         workers: Processes that prepare recordings.
     """
     held = Run(Path(run))
     recipe, number, of = recipe_of(held), *_part(part)
     people = open_cohort(cohort)
-    if held_origin(held) == "synthetic" and people.origin == "real":
-        raise RunError(f"{run} learned from simulated people alone; its hearts would say nothing of real ones")
-    hearts = begin_hearts(people, Run(Path(out)), recipe.shape, workers)
-    rows = hearts.has("ecg")[number - 1 :: of]
-    if not len(rows):
-        raise CohortError(f"part {part} of {len(hearts.has('ecg'))} ECGs holds none; ask for fewer parts")
+    people = people.take(np.arange(number - 1, len(people), of))
+    if not len(people):
+        raise CohortError(f"{cohort} has fewer records than parts; part {part} holds none: ask for fewer parts")
+    refuse_simulated(held, people[0], allow_synthetic_model)
+    end = "" if of == 1 else f"-{number}-of-{of}"
+    hearts = begin_hearts(people, Run(Path(out) / f"prepared{end}"), recipe.shape, workers, need="ecg")
+    rows = hearts.has("ecg")
     hand = _hand(hearts, recipe, rows, held.folder)
-    made = [_kept(hand, row, draw, Path(out), guidance, gif) for row in _told(rows) for draw in range(per_record)]
-    name = "cohort.csv" if of == 1 else f"cohort-{number}-of-{of}.csv"
-    write_atomic(Path(out) / name, _listing(made).encode())
-    lost = (*hearts.ecg.refused,)
-    write_atomic(Path(out) / "refused.csv", _listing([{"record": i, "reason": why} for i, why in lost]).encode())
-    print(f"{len(made)} hearts from {len(rows)} ECGs in {out}; {len(lost)} records were refused, see refused.csv")
-    return Path(out) / name
-
-
-def _told(rows: np.ndarray) -> list[int]:
-    """Row numbers with a progress bar over them."""
-    with bar("generating") as progress:
-        for done, _ in enumerate(rows, 1):
-            progress(done, len(rows))
-    return rows.tolist()
+    scale = float(hand.flow.guidance) if guidance is None else guidance
+    by = {"model": hand.model, "seed": recipe.schedule.seed, "guidance": scale}
+    by["model_origin"] = str(read_config(held)["origin"])
+    claim(Path(out) / "generated.json", by)  # hearts of another model are not taken for this one's
+    wanted = [(row, draw) for row in rows.tolist() for draw in range(per_record)]
+    made = [line | by for line in _kept(hand, wanted, Path(out), scale, gif)]
+    table = Path(out) / f"cohort{end}.csv"
+    write_atomic(table, pl.DataFrame(made).write_csv().encode())
+    lost = pl.DataFrame(hearts.refused, schema=["record", "reason"], orient="row")
+    write_atomic(Path(out) / f"refused{end}.csv", lost.write_csv().encode())
+    print(f"{len(made)} hearts from {len(rows)} ECGs in {out}; {len(lost)} records were refused, see refused{end}.csv")
+    return table
 
 
 def _part(part: str) -> tuple[int, int]:
@@ -1167,36 +1185,35 @@ def _part(part: str) -> tuple[int, int]:
     return int(number), int(of)
 
 
-def held_origin(run: Run) -> str:
-    """Where the records that a run learned from came from."""
-    return str(read_config(run)["origin"])
+def _kept(hand: Hand, wanted: list[tuple[int, int]], out: Path, scale: float, gif: bool) -> Iterator[dict[str, object]]:
+    """Hearts on disk, one for each row and number of a draw, and their lines of the table."""
+    with bar("generating") as progress:
+        for done, (row, draw) in enumerate(wanted, start=1):
+            parent, rate = str(hand.hearts.cohort.rows["id"][row]), float(hand.hearts.rates(np.array([row]))[0, 0])
+            path, seconds = out / "hearts" / f"{_plain(parent)}-g{draw}.nii.gz", 60 / rate / hand.recipe.frames
+            if not path.is_file():
+                cine = hand.generate(np.array([row]), np.array([draw]), scale)[0]
+                _write_heart(cine, path, (hand.pixel, seconds), gif)
+            yield {
+                "path": f"hearts/{path.name}", "id": f"{parent}-g{draw}", "origin": "generated", "parents": parent,
+                "subject": str(hand.hearts.cohort.subjects[row]), "draw": draw, "heart_rate": round(rate, 1),
+            }  # fmt: skip
+            progress(done, len(wanted))
 
 
-def _kept(hand: Hand, row: int, draw: int, out: Path, guidance: float | None, gif: bool) -> dict[str, object]:
-    """One heart on disk, and its line of the table."""
-    parent = str(hand.hearts.cohort.rows["id"][row])
-    name, rate = f"{parent}-g{draw}", float(hand.hearts.rates(np.array([row]))[0, 0])
-    path, seconds = out / "hearts" / f"{name}.nii.gz", 60 / rate / hand.recipe.frames
-    scale = float(hand.flow.guidance) if guidance is None else guidance
-    if not path.is_file():
-        cine = burnt_in(np.clip(hand.generate(np.array([row]), np.array([draw]), guidance)[0], 0, 1), "GENERATED")
-        if gif:
-            write_gif(path.with_name(f"{name}.gif"), cine, seconds, "")
-        write_nifti(path, Volume(cine[:, None], (8.0, hand.pixel, hand.pixel), seconds), "generated")
-    return {
-        "path": f"hearts/{path.name}", "id": name, "subject": str(hand.hearts.cohort.subjects[row]),
-        "origin": "generated", "parents": parent, "draw": draw, "seed": hand.recipe.schedule.seed,
-        "guidance": scale, "model": hand.model, "heart_rate": round(rate, 1),
-    }  # fmt: skip
+def _plain(record: str) -> str:
+    """A record's id as part of a file's name; one with other characters is told apart by its hash."""
+    plain = re.sub(r"[^-A-Za-z0-9_]", "_", record)
+    return plain if plain == record else f"{plain}_{_key(record, 0) % 2**32:08x}"
 
 
-def _listing(rows: list[dict[str, object]]) -> str:
-    text = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    return text.getvalue()
+def _write_heart(cine: np.ndarray, path: Path, steps: tuple[float, float], gif: bool) -> None:
+    """One heart, marked, with mm a pixel and seconds a frame; the NIfTI last, for it means that the heart is whole."""
+    pixel, seconds = steps
+    marked = burnt_in(np.clip(cine, 0, 1), "GENERATED")
+    if gif:
+        write_gif(path.with_name(path.name.replace(".nii.gz", ".gif")), marked, seconds, "")
+    write_nifti(path, Volume(marked[:, None], (THICK, pixel, pixel), seconds), "generated")
 
 
 def downstream(
@@ -1225,6 +1242,7 @@ def downstream(
     hearts = begin_hearts(people, held, recipe.shape, workers)
     parts, _ = parts_of(hearts, recipe.parts, "pair")
     rows, train = tested_rows(parts)[:400], parts["train"]
+    _fit(hearts, recipe, "judge")
     hand = _hand(hearts, recipe, train)
     tested = (hearts.cines(rows), true_fractions(hearts, rows, hand.outline)[0])
     each = []

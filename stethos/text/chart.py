@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -202,11 +203,14 @@ def _fragments(
         yield found
 
 
+_read = lru_cache(maxsize=2**14)(mentions)  # notes repeat their sentences
+
+
 def noted(text: str) -> list[str]:
     """Families that a note says there are: not what it denies, doubts, or tells of relatives."""
     found = dict[str, None]()
     for part in _SENTENCE.split(text):
-        read = mentions(part)
+        read = _read(part)
         if not read.marks & {"others", "possible"}:
             found |= dict.fromkeys(sorted(read.said & table()["family"].keys()))
     return list(found)
