@@ -5,6 +5,8 @@ BIN    := $(VENV)/bin
 OUT    ?= runs/demo
 export OMP_NUM_THREADS ?= 1
 
+BROWSER := tests/page_browser/node_modules/.package-lock.json
+
 .PHONY: demo test test-all check judge bench docs clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -15,10 +17,14 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: $(VENV)/.installed  ## a simulated hospital, a trained model, a report
 	$(BIN)/stethos pocket-k demo --out $(OUT)
 
-test: $(VENV)/.installed  ## the suite without the slow sweeps
+# node comes with the venv; without the npm registry the tests in a browser say that they were skipped
+$(BROWSER): tests/page_browser/package-lock.json $(VENV)/.installed
+	-PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --prefix tests/page_browser --ignore-scripts --no-audit --no-fund --loglevel=error
+
+test: $(VENV)/.installed $(BROWSER)  ## the suite without the slow sweeps
 	$(BIN)/python -m pytest -m "not slow"
 
-test-all: $(VENV)/.installed  ## with the slow sweeps
+test-all: $(VENV)/.installed $(BROWSER)  ## with the slow sweeps
 	$(BIN)/python -m pytest
 
 check: $(VENV)/.installed  ## style, types, floors
@@ -42,4 +48,4 @@ docs: $(VENV)/.installed  ## the documentation, in docs/_build
 	$(BIN)/sphinx-build -q -W -b html docs docs/_build
 
 clean:  ## everything that was made
-	rm -rf $(VENV) build dist docs/_build docs/api .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) tests/page_browser/node_modules build dist docs/_build docs/api .pytest_cache .mypy_cache .ruff_cache .hypothesis

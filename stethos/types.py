@@ -24,6 +24,7 @@ from stethos.errors import ChannelError, CohortError, FormatError, RateError, Sp
 
 Origin = Literal["real", "synthetic", "generated"]
 Fact = float | str | None
+_STRAP = "a chest strap lies across the heart and is not lead I; record between the hands, with a watch or a card"
 
 
 def _frozen(values: np.ndarray, dtype: type | None = None) -> np.ndarray:
@@ -166,7 +167,8 @@ class Record:
             if set(names) <= set(signal.channels):
                 return signal.pick(*names)
         held = ", ".join(name for signal in self.signals for name in signal.channels) or "none"
-        raise ChannelError(f"record {self.id}: needs channel {', '.join(names)}; it has {held}")
+        why = f"; {_STRAP}" if held == "chest" else ""
+        raise ChannelError(f"record {self.id}: needs channel {', '.join(names)}; it has {held}{why}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from processes import learned_the_same, on_two_processes
 
 from stethos.cli import main
@@ -18,6 +19,7 @@ from stethos.data.write import write_cohort
 from stethos.errors import CohortError, OriginError, RecipeError
 from stethos.io.nifti import read_nifti
 from stethos.report.mark import burnt_in
+from stethos.study.heart_seen import kept
 from stethos.study.hearts import begin_hearts
 from stethos.study.partition import Partition
 from stethos.synth import cine_world, ecg
@@ -156,6 +158,20 @@ def test_a_span_hides_neighbours_and_as_many_as_asked_for():
     assert ((hidden[:, 1:] != hidden[:, :-1]).sum(1) <= 2).all()
 
 
+def test_noise_is_white_and_a_wander_of_as_much_and_differs_from_row_to_row():
+    recipe = replace(SMALL, noise=2.0)
+    batch, quiet = (page.batches(each, "ecg")(3, slice(0, 8)) for each in (recipe, replace(SMALL, noise=0.0)))
+    assert not quiet.added.any()
+    torch.testing.assert_close(batch.ecg, quiet.ecg)  # what is restored is clean
+    size = (batch.added.square().mean((1, 2)) / batch.ecg.square().mean((1, 2))).sqrt()
+    assert 0 < size.min() < size.max() < 2 * 1.1
+    assert size.std() > 0.1
+    power = np.abs(np.fft.rfft(batch.added.numpy())) ** 2
+    slow = power[:, :, 1:11].sum((1, 2)) / power.sum((1, 2))  # a walk has most of its power in its ten slowest waves
+    assert ((slow > 0.35) & (slow < 0.6)).all()
+    np.testing.assert_array_equal(page.batches(recipe, "ecg")(3, slice(4, 8)).added, batch.added[4:])
+
+
 def test_a_run_has_all_stages_numbers_report_and_card(run):
     names = json.loads(run.metrics.read_text())
     for name in (
@@ -231,6 +247,33 @@ def test_an_id_with_slashes_does_not_leave_its_folder():
     names = {page._plain(name) for name in ("../a", "__/a", "a/b", "a_b")}
     assert len(names) == 4
     assert not any("/" in name for name in names)
+
+
+def test_what_is_kept_of_a_cine_is_told_in_numbers_worked_out_by_hand():
+    cine = np.zeros((2, 4, 4), np.float32)
+    cine[1] = 1
+    assert kept(cine, cine + 0.1) == {"error": 0.1, "psnr_db": 20.0, "still_error": 0.5, "motion_kept": 0.96}
+    assert kept(cine, np.full_like(cine, 0.5))["motion_kept"] == 0
+
+
+def test_cines_in_files_are_reconstructed_with_their_error_and_shown(run, department, tmp_path, capsys):
+    path = department / open_cohort(department).rows["cine"][0]
+    main(["ecgflow-cmr", "reconstruct", str(run.folder), str(path), "--out", str(tmp_path), "--allow-synthetic-model"])
+    said = json.loads(capsys.readouterr().out)
+    assert said["file"] == str(path)
+    assert said["psnr_db"] == pytest.approx(-20 * np.log10(said["error"]), abs=0.05)
+    with Image.open(next(tmp_path.glob("*.gif"))) as film:
+        assert (film.size, film.n_frames) == ((2 * SMALL.size, SMALL.size), SMALL.frames)
+    assert "holds no config.json" in refused(capsys, "ecgflow-cmr", "reconstruct", tmp_path, path)
+
+
+@pytest.mark.realdata
+def test_a_real_examination_is_cropped_and_reconstructed(run, real, capsys):
+    folder = real / "cmr" / "rvsc_patient09" / "patient09" / "P09dicom"
+    assert "does not score a real person" in refused(capsys, "ecgflow-cmr", "reconstruct", run.folder, folder)
+    (told,) = page.reconstruct(run.folder, [folder], side=130.0, allow_synthetic_model=True)
+    assert 0 < told["still_error"] < 0.5
+    assert told["error"] > 0
 
 
 def test_bad_wishes_are_refused_in_a_sentence(run, department, tmp_path, capsys):

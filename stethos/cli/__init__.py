@@ -161,7 +161,7 @@ def _tools(app: Any) -> None:
 
     from stethos.cli import tools
 
-    for tool in (tools.inspect, tools.predict, tools.compare, tools.findings):
+    for tool in (tools.inspect, tools.predict, tools.export, tools.app, tools.compare, tools.findings):
         app.command(cast(Any, tool))
     cohort = App(name="cohort", help="Folders of recordings with a table.")
     for name, command in tools.COHORT.items():

@@ -26,8 +26,9 @@ def inspect(files: list[Path], *, rate: float | None = None, unit: str | None = 
 
 def predict(
     run: Path,
-    files: list[Path],
+    files: list[Path] | None = None,
     *,
+    follow: Annotated[str, Parameter(allow_leading_hyphen=True)] = "",
     lead: str = "",
     rate: float | None = None,
     unit: str | None = None,
@@ -36,11 +37,13 @@ def predict(
     machine: str = "",
     allow_synthetic_model: Annotated[bool, Parameter(negative="")] = False,
 ) -> Iterator[dict[str, Any]]:
-    """Score recordings with a finished run: one JSON line a file.
+    """Score recordings with a finished run: one JSON line a file, or one for every window of a live stream.
 
     Args:
         run: Folder of a finished run.
         files: Recordings.
+        follow: In place of recordings, a text file that grows, or - for standard input, with a line "seconds,mV" a
+            sample, or with --rate a value; Ctrl-C ends it.
         lead: Name of the lead in these files; the one the model was trained on where empty.
         rate: Sampling rate in Hz, for files that do not state it.
         unit: Unit, such as mV, for files that do not state it.
@@ -52,15 +55,94 @@ def predict(
     from inspect import signature
 
     from stethos.errors import RecipeError
+    from stethos.study.stream import refuse_both
     from stethos.systems import page_of
 
     page = page_of(run)
-    given = {"lead": lead, "rate": rate, "unit": unit, "age": age, "paced": paced, "machine": machine}
+    refuse_both(files or [], follow)
+    given = {"follow": follow, "lead": lead, "rate": rate, "unit": unit, "age": age, "paced": paced, "machine": machine}
     given = {name: value for name, value in given.items() if value not in (None, "")}
     strange = sorted(set(given) - set(signature(page.predict).parameters))
     if strange:
         raise RecipeError(f"{run} is of a system that is not told --{' or --'.join(strange)}; leave that away")
-    return page.predict(run, files, **given, allow_synthetic_model=allow_synthetic_model)
+    return page.predict(run, files or [], **given, allow_synthetic_model=allow_synthetic_model)
+
+
+def export(
+    run: Path,
+    cohort: Path | None = None,
+    *,
+    out: Path,
+    precision: Literal["fp32", "fp16", "int8"] = "fp32",
+    rate: float | None = None,
+    records: int = 1000,
+) -> Iterator[str]:
+    """Write a run as ONNX graphs for a phone, a watch or a browser, if they answer as the run does on held-out records.
+
+    Args:
+        run: Folder of a finished run of pocket-k, anyecg-echo, os-scl or highband-cl train.
+        cohort: The cohort that it was tested on; a simulated world is simulated again where none is given.
+        out: Folder to write; an earlier export there is replaced.
+        precision: fp32, fp16 (weights of half precision) or int8 (with blocks left in fp32 where it needs them).
+        rate: Sampling rate of the device's recordings, 500 Hz where it is not said; sounds may have any.
+        records: Most held-out records that are compared.
+    """
+    from stethos.data.cohort import open_cohort
+    from stethos.study import handheld, handheld_sound
+    from stethos.systems import page_of
+    from stethos.types import Run
+
+    page, made = page_of(run), Run(run)
+    if handheld_sound.is_detector(made):
+        handheld_sound.refuse_unexportable(made, rate)
+        sounds = handheld_sound.simulated(made, page.DEMO) if cohort is None else open_cohort(cohort)
+        yield from handheld_sound.told(
+            handheld_sound.export(made, page.load(run), sounds, out, precision=precision, records=records)
+        )
+        return
+    handheld.refuse_unexportable(made)
+    people = None if cohort is None else open_cohort(cohort)
+    wanted = handheld.Wanted(precision, rate or 500.0, records)
+    yield from handheld.told(handheld.export(made, page.load(run), people, wanted, out))
+
+
+def app(
+    run: Path,
+    *,
+    out: Path | None = None,
+    single_file: Path | None = None,
+    runtime: Path | None = None,
+    fetch_runtime: Annotated[bool, Parameter(negative="")] = False,
+    port: int = 8765,
+) -> Iterator[str]:
+    """Serve the page that scores an ECG lead, or listens to a machine, to this machine's browser only; Ctrl-C ends it.
+
+    Args:
+        run: Folder of an export, or of a run that holds one in its folder export.
+        out: Write the page into this folder, for a server of files over https, in place of serving it.
+        single_file: Write the page as one HTML file that runs from a disk, in place of serving it.
+        runtime: Folder with the files of onnxruntime-web, where they are not in the cache.
+        fetch_runtime: Fetch them from the npm registry into the cache, once; nothing else here opens a connection.
+        port: Of this machine, 0 for any that is free.
+    """
+    import tempfile
+
+    from stethos.export.browser import build, exported, runtime_folder
+    from stethos.export.browser import single_file as as_one_file
+    from stethos.export.serve import address, server
+
+    exported(run)  # before anything is fetched
+    files = runtime_folder(runtime, fetch_runtime)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = build(run, files, out or Path(scratch))
+        if single_file is not None:
+            yield str(as_one_file(folder, single_file))
+        if out is not None:
+            yield str(folder)
+        if out is None and single_file is None:
+            with server(folder, port) as served:
+                yield f"{address(served)}  (research software, not a medical device; Ctrl-C ends it)"
+                served.serve_forever()
 
 
 def findings(

@@ -31,8 +31,9 @@ def even_positions(segments: Segments) -> np.ndarray:
     away = np.append(0, np.cumsum(most_even(np.diff(r), stop[:-1] - r[:-1] + r[1:] - start[1:]))) - (r - r[0])
     if np.abs(away).max() < 1:
         return samples
+    away = np.rint(np.round(away, 6))  # half a sample falls on the same side whatever the last bits of the root
     # knots: each complex keeps its samples; what lies between two of them is stretched
-    new = np.stack([start + np.rint(away), stop + np.rint(away)], axis=1).ravel()
+    new = np.stack([start + away, stop + away], axis=1).ravel()
     new = np.maximum.accumulate(new)  # two that touch can overlap by a sample after rounding
     old = np.stack([start, stop], axis=1).ravel()
     inside = (samples >= new[0]) & (samples <= new[-1])

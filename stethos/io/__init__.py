@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["inspect", "read"]
 
 _PLAIN = ("arrays", "table", "parquet")
+_SEVERAL = ("healthkit", "kardia", "fitbit", "withings")  # recordings in one JSON
+_WEARABLE = ("watch", "atc", "polar", *_SEVERAL)
 
 
 def read(
@@ -28,6 +30,7 @@ def read(
     rate: float | None = None,
     unit: str | None = None,
     channels: str | None = None,
+    recording: int | None = None,
     keep_identity: bool = False,
 ) -> Record:
     """Read a recording, whatever its format and its suffix.
@@ -41,10 +44,11 @@ def read(
         unit: Unit of the samples, for a file that does not state it.
         channels: Names of the channels of a file of plain numbers that does not name them, in order and with
             their units where these differ: "PLETH [a.u.], ACC_X [g], -"; "-" leaves one out.
+        recording: Which one, from 1, where a JSON holds several.
         keep_identity: Whether name and birth date become facts.
 
     Raises:
-        FormatError: The file is missing, broken, or in no known format.
+        FormatError: The file is missing, broken, in no known format, or holds several recordings and none is chosen.
         RateError: The rate is not stated anywhere, or file and caller differ.
         UnitError: The unit is not stated anywhere, or file and caller differ.
         ChannelError: The channels are declared otherwise than the file has them.
@@ -56,17 +60,44 @@ def read(
     if unit is not None:
         declared_unit(unit)
     kind = format_of(path)
+    if recording not in (None, 1) and kind not in _SEVERAL:
+        raise FormatError(f"{path}: a file of format {kind} holds one recording; leave recording={recording} away")
     if kind in _PLAIN:
         record = _plain(kind, path, rate, unit, channels)
     elif channels is not None:
         raise ChannelError(f"{path}: a file of format {kind} names its channels itself; leave {channels!r} away")
+    elif kind in _WEARABLE:
+        record = _worn(kind, path, unit=unit, rate=rate, recording=recording, keep_identity=keep_identity)
     else:
-        record = _opened(kind, path, unit=unit, rate=rate, keep_identity=keep_identity)
+        record = _opened(kind, path, unit=unit, keep_identity=keep_identity)
     _refuse_contradiction(record, path, rate, unit)
     return record
 
 
-def _opened(kind: Format, path: Path, *, rate: float | None, unit: str | None, keep_identity: bool) -> Record:
+def _worn(
+    kind: Format, path: Path, *, rate: float | None, unit: str | None, recording: int | None, keep_identity: bool
+) -> Record:
+    """A recording of a watch, a hand-held recorder or a strap."""
+    match kind:
+        case "watch":
+            from stethos.io.wearable import read_watch
+
+            return read_watch(path, rate=rate, unit=unit, keep_identity=keep_identity)
+        case "atc":
+            from stethos.io.kardia import read_atc
+
+            return read_atc(path, keep_identity=keep_identity)
+        case "polar":
+            from stethos.io.polar import read_polar
+
+            return read_polar(path, rate=rate)
+        case _:
+            from stethos.io.wearable_json import read_wearable_json
+
+            return read_wearable_json(path, rate=rate, unit=unit, recording=recording, keep_identity=keep_identity)
+
+
+def _opened(kind: Format, path: Path, *, unit: str | None, keep_identity: bool) -> Record:
     """A file through the reader of its format; only that reader's libraries are imported."""
     match kind:
         case "wfdb":
@@ -77,10 +108,6 @@ def _opened(kind: Format, path: Path, *, rate: float | None, unit: str | None, k
             from stethos.io.edf import read_edf
 
             return read_edf(path, keep_identity=keep_identity)
-        case "watch":
-            from stethos.io.wearable import read_watch
-
-            return read_watch(path, rate=rate, unit=unit, keep_identity=keep_identity)
         case "clinical" | "dicom":
             from stethos.io.clinical import read_clinical, read_dicom_waveform
 

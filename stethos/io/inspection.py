@@ -17,7 +17,9 @@ from stethos.types import Record, Signal
 if TYPE_CHECKING:
     from stethos.signal.quality import Window
 
-_ECG_LEADS = frozenset(("I", "II", "III", "aVR", "aVL", "aVF", "MLII", "ECG", *(f"V{n}" for n in range(1, 10))))
+_ECG_LEADS = frozenset(
+    ("I", "II", "III", "aVR", "aVL", "aVF", "MLII", "ECG", "chest", *(f"V{n}" for n in range(1, 10)))
+)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import re
 import struct
@@ -12,18 +13,22 @@ from typing import Literal
 
 from stethos.errors import FormatError
 from stethos.io.container import container_of
-from stethos.io.files import decoded
+from stethos.io.files import decoded, read_text
 from stethos.io.header import header_of, looks_like_header
+from stethos.io.kardia import SIGNATURE
+from stethos.io.polar import looks_like_polar
 from stethos.io.table import is_row
 from stethos.io.wearable import looks_like_watch
+from stethos.io.wearable_json import document_of, maker_of, seen_in
 
 Format = Literal[
     "wfdb", "watch", "table", "parquet", "arrays", "edf", "clinical", "dicom", "sound", "vital", "hdf5", "pickle",
-    "nifti", "cardiosoft",
+    "nifti", "cardiosoft", "atc", "polar", "healthkit", "kardia", "fitbit", "withings",
 ]  # fmt: skip
 
 KNOWN = (
-    "WFDB, EDF/EDF+/BDF, CSV, TSV, NPZ, NPY, MATLAB 5, Parquet, Apple Watch CSV, GE MUSE XML, HL7 aECG, "
+    "WFDB, EDF/EDF+/BDF, CSV, TSV, NPZ, NPY, MATLAB 5, Parquet, Apple Watch and Samsung CSV, AliveCor ATC, "
+    "Polar H10 log, JSON of Apple Health, Kardia, Fitbit, Google Health and Withings, GE MUSE XML, HL7 aECG, "
     "Philips XML, SCP-ECG, DICOM waveform, VitalDB, CapnoBase, WESAD, PPG-DaLiA, NIfTI, CardioSoft XML, "
     "WAV, FLAC, OGG, AIFF"
 )
@@ -56,9 +61,10 @@ def format_of(path: Path) -> Format:
     except OSError as error:
         raise FormatError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
     # a pickle of an old protocol is text like any other
-    found = _binary(path, start) or _text(start) or ("pickle" if path.suffix in (".pkl", ".pickle") else None)
+    pickled: Format | None = "pickle" if path.suffix in (".pkl", ".pickle") else None
+    found = _binary(path, start) or _json(path, start) or _text(start) or pickled
     if found is None:
-        raise FormatError(f"{path}: unknown format; {_seen(start)}; known are {KNOWN}")
+        raise FormatError(f"{path}: unknown format; {_seen(path, start)}; known are {KNOWN}")
     return found
 
 
@@ -66,6 +72,8 @@ def _binary(path: Path, start: bytes) -> Format | None:
     """The format that a file's first bytes announce."""
     if container_of(start):
         return "sound"
+    if start.startswith(SIGNATURE):
+        return "atc"
     if start.startswith(b"PAR1"):
         return "parquet"
     if start.startswith((b"\x93NUMPY", b"MATLAB 5.0")) or _is_matlab_4(start):
@@ -120,9 +128,28 @@ def _holds_arrays(path: Path) -> bool:
         return False
 
 
+def _json(path: Path, start: bytes) -> Format | None:
+    """Whose recordings a JSON holds; all of it is looked at, for the samples may stand before what explains them."""
+    return maker_of(document_of(read_text(path))) if _looks_like_json(start) else None
+
+
+def _looks_like_json(start: bytes) -> bool:
+    wide = start.startswith((b"\xff\xfe", b"\xfe\xff"))
+    head = decoded(start[:64]) if wide else start[:64].removeprefix(b"\xef\xbb\xbf").decode("latin-1")
+    return head.lstrip()[:1] in ("{", "[")
+
+
+def _decoded(start: bytes) -> str:
+    """The start of a text, whose last letter may be seen in part."""
+    try:
+        return codecs.getincrementaldecoder("utf-8-sig")().decode(start)
+    except UnicodeDecodeError:
+        return decoded(start)
+
+
 def _text(start: bytes) -> Format | None:
     """The format of a text."""
-    text = decoded(start)
+    text = _decoded(start)
     if start.startswith(b"\0") or (b"\0" in start and not start.startswith((b"\xff\xfe", b"\xfe\xff"))):
         return None
     if text.lstrip().startswith("<"):
@@ -130,6 +157,8 @@ def _text(start: bytes) -> Format | None:
         return _ROOTS.get(root[1].lower()) if root else None
     if looks_like_watch(text):
         return "watch"
+    if looks_like_polar(text):
+        return "polar"
     if looks_like_header(text):
         return "wfdb"
     return "table" if _is_table(text) else None
@@ -147,12 +176,12 @@ def _is_table(text: str) -> bool:
     return bool(cells) and len(numbers) >= 0.5 * len(cells)
 
 
-def _seen(start: bytes) -> str:
+def _seen(path: Path, start: bytes) -> str:
     """What a file begins with, for a message."""
     if not start:
         return "it is empty"
     if start.startswith(b"PK"):
         return "it is a zip archive without arrays (unpack it first)"
-    if start.lstrip()[:1] in (b"{", b"["):
-        return "it looks like JSON"
-    return f"it begins with {start[:16]!r}"
+    if _looks_like_json(start):
+        return seen_in(read_text(path))
+    return f"it begins with {start.split(b',')[0][:16]!r}"  # behind a comma may stand whose recording it is

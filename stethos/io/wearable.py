@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,15 +23,19 @@ from stethos.io.stated import known_rate
 from stethos.types import Fact, Record
 
 _SPACES = re.compile("[\u00a0\u2007\u2009\u202f]")
-_NUMBER = re.compile(r"[-+\u2212]?\d+(?:[.,]\d+)?,?")
-_RATE = re.compile(r"(\d+(?:[.,]\d+)?)\s*(?:hz|hertz)\.?", re.IGNORECASE)
-_UNIT = re.compile(r"[µμumn]v", re.IGNORECASE)
-_LEAD = re.compile(r"(?:.*\s)?(I{1,3}|aV[RLF]|V[1-9])", re.IGNORECASE)
+_INVISIBLE = re.compile("[\u200e\u200f\u061c\ufeff]")  # marks of the direction of writing
+_NUMBER = re.compile(r'"?[-+\u2212]?\d+(?:[.,]\d+)?(?:[eE][-+]?\d+)?"?,?')
+_HERTZ = r"(?:hz|hertz(?:ios)?|hercios?|赫兹|赫茲|赫|ヘルツ|헤르츠|герц)\.?"
+_RATE = re.compile(rf"(\d+(?:[.,]\d+)?)\s*{_HERTZ}", re.IGNORECASE)
+_UNIT = re.compile(r"[µμumn]v|微伏|毫伏", re.IGNORECASE)
+_WORDS = {"微伏": "uV", "毫伏": "mV"}
+_LEAD = re.compile(r"(?<![A-Za-z0-9])(I{1,3}|aV[RLF]|V[1-9])(?![A-Za-z0-9.])", re.IGNORECASE)
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d).*")
-_CLASS = re.compile(r"[ck]lass?ifi", re.IGNORECASE)
-_DEVICE = re.compile(r"device|gerät|appareil|dispositi|apparat", re.IGNORECASE)
+_CLASS = re.compile(r"[ck]lass?ifi|clasific|分类|分類", re.IGNORECASE)
+_DEVICE = re.compile(r"device|gerät|appareil|dispositi|apparat|设备|設備|裝置|装置", re.IGNORECASE)
 _PAIRED = ("lead", "voltage")
 _FEWEST = 10  # samples; fewer numbers in a row are no recording
+_SHAPES = (_RATE.fullmatch, _UNIT.fullmatch, _LEAD.search)
 
 
 class _Line(NamedTuple):
@@ -43,17 +48,18 @@ class _Line(NamedTuple):
 def looks_like_watch(text: str) -> bool:
     """Whether a text has the shape: "key,value" lines, among them a voltage unit and a rate or a lead."""
     header = _header(_lines(text)[:60])
-    rate, unit, lead = (any(shape.fullmatch(line.value) for line in header) for shape in (_RATE, _UNIT, _LEAD))
+    rate, unit, lead = (any(shape(line.value) for line in header) for shape in _SHAPES)
     return (unit and (rate or lead)) or (rate and _is_paired(header))
 
 
 def read_watch(
     path: str | Path, *, rate: float | None = None, unit: str | None = None, keep_identity: bool = False
 ) -> Record:
-    """Read an Apple Watch CSV, in any language.
+    """Read an Apple Watch CSV, in any language, or one of the same shape such as Samsung Health Monitor's.
 
-    The stated rate is used as it is (512.844 Hz, not 512). The time zone of the start is dropped. Name and
-    birth date are dropped as well, unless asked for.
+    The lead is what stands beside the unit; a name that is no lead is kept, so that no model of lead I takes it.
+    The stated rate is used as it is (512.844 Hz, not 512). The time zone of the start is dropped. Name and birth
+    date are dropped as well, unless asked for.
 
     Args:
         path: The file.
@@ -71,16 +77,15 @@ def read_watch(
     header = _header(lines)
     values = _samples(lines, header, path)
     stated = next((match[1] for line in header if (match := _RATE.fullmatch(line.value))), None)
-    lead = next((match[1] for line in header if (match := _LEAD.fullmatch(line.value))), "I")
     hertz = known_rate(path, float(stated.replace(",", ".")) if stated else None, rate)
     facts = _facts(header) | (_identity(header) if keep_identity else {})
-    signals = signals_from([Trace(lead, values, hertz, _unit(header, unit, path))])
+    signals = signals_from([Trace(_lead(header), values, hertz, _unit(header, unit, path))])
     return Record(path.stem, path.stem, signals, when=_start(header), facts=facts)
 
 
 def _lines(text: str) -> list[str]:
     """Lines with ordinary spaces and no ends."""
-    return [line.strip() for line in _SPACES.sub(" ", text).splitlines()]
+    return [line.strip() for line in _INVISIBLE.sub("", _SPACES.sub(" ", text)).splitlines()]
 
 
 def _header(lines: list[str]) -> list[_Line]:
@@ -103,7 +108,7 @@ def _is_paired(header: list[_Line]) -> bool:
 
 def _samples(lines: list[str], header: list[_Line], path: Path) -> np.ndarray:
     """The samples below the header, `(T,)`, in the unit of the file."""
-    cells = [line for line in lines[len(header) :] if line.strip(",")]
+    cells = [line for line in lines[len(header) :] if line.strip(',"')]
     if _is_paired(header):
         cells = [line.rpartition(",")[2].strip() for line in cells]
     wrong = next((cell for cell in cells if not _NUMBER.fullmatch(cell)), None)
@@ -113,17 +118,24 @@ def _samples(lines: list[str], header: list[_Line], path: Path) -> np.ndarray:
         cells = _longest_run(cells)
     if len(cells) < _FEWEST:
         raise FormatError(f"{path}: needs one sample a line below its header; found {len(cells)}; export it again")
-    return np.array([float(cell.rstrip(",").replace(",", ".").replace("\u2212", "-")) for cell in cells])
+    return np.array([float(cell.strip('",').replace(",", ".").replace("\u2212", "-")) for cell in cells])
 
 
 def _longest_run(cells: list[str]) -> list[str]:
     """The longest run of lines that are a number each, for a file whose header is not understood."""
-    best: list[str] = []
-    run: list[str] = []
-    for cell in cells:
-        run = [*run, cell] if _NUMBER.fullmatch(cell) else []
-        best = max(best, run, key=len)
-    return best
+    runs = (list(run) for numeric, run in groupby(cells, lambda cell: bool(_NUMBER.fullmatch(cell))) if numeric)
+    return max(runs, key=len, default=[])
+
+
+def _lead(header: list[_Line]) -> str:
+    """The lead, which stands beside the unit; I where nothing does. A person may be called "II" and is no lead."""
+    at = next((n for n, line in enumerate(header) if _UNIT.fullmatch(line.value)), None)
+    if at is None:
+        return "I"
+    beside = [line.value for line in (*header[max(0, at - 1) : at], *header[at + 1 : at + 2]) if line.value]
+    known = next((match[1] for value in beside if (match := _LEAD.search(value))), None)
+    alone = at < 2 or not header[at - 2].value  # lead and unit form a paragraph of their own
+    return known or (beside[0] if beside and alone else "I")
 
 
 def _unit(header: list[_Line], declared: str | None, path: Path) -> str:
@@ -135,7 +147,7 @@ def _unit(header: list[_Line], declared: str | None, path: Path) -> str:
     stated = next((line.value for line in header if _UNIT.fullmatch(line.value)), None)
     if stated is None and declared is None:
         raise UnitError(f"{path}: needs the unit of the voltage, which the file does not state; pass --unit mV")
-    return stated or declared_unit(declared or "")
+    return _WORDS.get(stated, stated) if stated else declared_unit(declared or "")
 
 
 def _start(header: list[_Line]) -> datetime | None:

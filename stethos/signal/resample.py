@@ -91,8 +91,8 @@ def resample(signal: Signal, rate: float) -> Signal:
     # without its mean a constant is zero, and zero stays zero whatever the filter's ripple
     level = values.mean(axis=1, keepdims=True)
     values -= level
-    for step in _route(signal.rate, rate):
-        taps = _low_pass(max(step.up, step.down))
+    for step in route(signal.rate, rate):
+        taps = low_pass(max(step.up, step.down))
         values = resample_poly(values, step.up, step.down, axis=1, window=taps, padtype="edge")
     source = np.rint(np.arange(values.shape[1]) * (signal.rate / rate)).astype(np.int64)
     gaps = missing[:, np.minimum(source, missing.shape[1] - 1)]
@@ -100,10 +100,18 @@ def resample(signal: Signal, rate: float) -> Signal:
 
 
 @lru_cache(maxsize=64)
-def _route(rate: float, target: float) -> tuple[Ratio, ...]:
-    """One fraction where it is close enough, as at 500 Hz to 125 Hz; otherwise up by (n + 1) / n first.
+def route(rate: float, target: float) -> tuple[Ratio, ...]:
+    """The fractions that lead from one rate to another, in turn.
 
-    512 Hz to 125 Hz needs 125 / 512, whose denominator is too large; 5 / 4 and then 25 / 128 is exact.
+    One where it is close enough, as at 500 Hz to 125 Hz; otherwise up by (n + 1) / n first. 512 Hz to 125 Hz needs
+    125 / 512, whose denominator is too large; 5 / 4 and then 25 / 128 is exact.
+
+    Args:
+        rate: Of what there is, Hz.
+        target: That is wanted, Hz.
+
+    Raises:
+        RateError: Neither one nor two fractions of numbers up to 500 lead there within 20 ppm.
     """
     try:
         return (ratio(rate, target),)
@@ -116,7 +124,11 @@ def _route(rate: float, target: float) -> tuple[Ratio, ...]:
 
 
 @lru_cache(maxsize=16)
-def _low_pass(factor: int) -> np.ndarray:
-    """Kaiser-windowed sinc that ends at 1/factor of the Nyquist frequency of the stuffed signal."""
+def low_pass(factor: int) -> np.ndarray:
+    """Kaiser-windowed sinc that ends at 1/factor of the Nyquist frequency of the stuffed signal, `(taps,)`.
+
+    Args:
+        factor: The larger number of a fraction.
+    """
     count, beta = kaiserord(STOPBAND_DB, TRANSITION / factor)
     return firwin(count | 1, (1 - TRANSITION / 2) / factor, window=("kaiser", beta))

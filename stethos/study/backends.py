@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stethos.errors import CohortError, RecipeError
-from stethos.study.by_class import Backend, ByClass, Fitted, Score, groups
+from stethos.study.by_class import Backend, ByClass, Fitted, groups
 from stethos.study.distances import Distance, apart, cosine, ledoit_wolf, nearest_mean, over_density
 
 _AS_NOTHING = 1e-6  # of the usual distance: rounding, between clips that are the same
@@ -46,7 +46,9 @@ class Nearest:
             RecipeError: k is below 1.
         """
         _at_least_one(self.k)
-        return ByClass({key[0]: _nearest(rows, self) for key, rows in groups(embedding, clazz).items()})
+        return ByClass(
+            {key[0]: ToNearest(rows, self.k, self.distance) for key, rows in groups(embedding, clazz).items()}
+        )
 
 
 @dataclass(frozen=True)
@@ -82,10 +84,10 @@ class DomainBalanced:
         _at_least_one(self.k)
         held = groups(embedding, clazz, domain)
         spread = _stood_in({key: float(np.median(apart(rows, self.k, self.distance))) for key, rows in held.items()})
-        parts: dict[Hashable, list[Score]] = {}
+        parts: dict[Hashable, list[ToNearest]] = {}
         for key, rows in held.items():
-            parts.setdefault(key[0], []).append(_nearest(rows, self, spread[key]))
-        return ByClass({name: _smallest_of(several) for name, several in parts.items()})
+            parts.setdefault(key[0], []).append(ToNearest(rows, self.k, self.distance, spread[key]))
+        return ByClass({name: SmallestOf(tuple(several)) for name, several in parts.items()})
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ class LocalDensity:
         raised = {
             key: np.where(values > _AS_NOTHING * usual[key], values, usual[key]) for key, values in around.items()
         }
-        return ByClass({key[0]: _denser(rows, raised[key], self.distance) for key, rows in held.items()})
+        return ByClass({key[0]: ToDensest(rows, raised[key], self.distance) for key, rows in held.items()})
 
 
 @dataclass(frozen=True)
@@ -169,16 +171,76 @@ def _at_least_one(k: int) -> None:
         raise RecipeError(f"a back end needs at least 1 nearest normal; got k = {k}")
 
 
-def _nearest(normals: np.ndarray, how: Nearest | DomainBalanced, spread: float = 1.0) -> Score:
-    return lambda embedding: nearest_mean(embedding, normals, how.k, how.distance) / spread
+@dataclass(frozen=True, eq=False)
+class ToNearest:
+    """Mean distance to the k nearest of some normals, in units of their spread.
+
+    Args:
+        normals: `(N, D)`.
+        k: Number of neighbours.
+        distance: Between embeddings.
+        spread: What distances are divided by.
+    """
+
+    normals: np.ndarray
+    k: int
+    distance: Distance
+    spread: float = 1.0
+
+    def __call__(self, embedding: np.ndarray) -> np.ndarray:
+        """Scores, `(M, D)` to `(M,)`."""
+        return nearest_mean(embedding, self.normals, self.k, self.distance) / self.spread
 
 
-def _denser(normals: np.ndarray, density: np.ndarray, distance: Distance) -> Score:
-    return lambda embedding: over_density(embedding, normals, density, distance)
+@dataclass(frozen=True, eq=False)
+class ToDensest:
+    """Smallest distance to a normal, each in units of the density there.
+
+    Args:
+        normals: `(N, D)`.
+        density: How far neighbours are around each, `(N,)`.
+        distance: Between embeddings.
+    """
+
+    normals: np.ndarray
+    density: np.ndarray
+    distance: Distance
+
+    def __call__(self, embedding: np.ndarray) -> np.ndarray:
+        """Scores, `(M, D)` to `(M,)`."""
+        return over_density(embedding, self.normals, self.density, self.distance)
 
 
-def _smallest_of(scores: list[Score]) -> Score:
-    return lambda embedding: np.min([score(embedding) for score in scores], axis=0)
+@dataclass(frozen=True, eq=False)
+class ToMeans:
+    """Euclidean distance to the nearest mean once the scatter is that of the identity.
+
+    Args:
+        means: Whitened, `(N, D)`.
+        white: What whitens, `(D, D)`.
+    """
+
+    means: np.ndarray
+    white: np.ndarray
+
+    def __call__(self, embedding: np.ndarray) -> np.ndarray:
+        """Scores, `(M, D)` to `(M,)`."""
+        return np.linalg.norm((embedding @ self.white)[:, None] - self.means, axis=2).min(axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class SmallestOf:
+    """The smallest of several scores.
+
+    Args:
+        scores: Embeddings to scores each.
+    """
+
+    scores: tuple[ToNearest, ...]
+
+    def __call__(self, embedding: np.ndarray) -> np.ndarray:
+        """Scores, `(M, D)` to `(M,)`."""
+        return np.min([score(embedding) for score in self.scores], axis=0)
 
 
 def _stood_in(spread: dict[tuple[Hashable, ...], float]) -> dict[tuple[Hashable, ...], float]:
@@ -210,8 +272,4 @@ def _whitened(embedding: np.ndarray, clazz: np.ndarray, domain: np.ndarray) -> F
     means: dict[Hashable, list[np.ndarray]] = {}
     for key, rows in held.items():
         means.setdefault(key[0], []).append(rows.mean(axis=0) @ white)
-    return ByClass({name: _from_means(np.array(several), white) for name, several in means.items()})
-
-
-def _from_means(means: np.ndarray, white: np.ndarray) -> Score:
-    return lambda embedding: np.linalg.norm((embedding @ white)[:, None] - means, axis=2).min(axis=1)
+    return ByClass({name: ToMeans(np.array(several), white) for name, several in means.items()})

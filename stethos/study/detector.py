@@ -135,6 +135,11 @@ class Detector(nn.Module):
         memory, make = self.memory, backends.BACKENDS[self.backend]
         return [make().fit(item, memory.machine, memory.domain) for item in memory.embedding]
 
+    @property
+    def fitted(self) -> Sequence[Any]:
+        """The back end of each network, fitted on the normals; empty where the networks are asked for the own class."""
+        return self._fitted
+
     def prepare(self, signal: Signal) -> Tensor:
         """A recording of any length to the windows that the networks read, `(W, 1, T)`."""
         return torch.from_numpy(self.windows.apply(signal))

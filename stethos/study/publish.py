@@ -23,6 +23,7 @@ from stethos.report.svg import inline
 from stethos.report.table import Table
 from stethos.study import clinical, sections
 from stethos.study.evidence import Evidence, gather, seed_spread
+from stethos.study.lost import against_teacher
 from stethos.study.partition import Step
 from stethos.study.validate import Operate, area, difference, known, measured, tested, validate_graded
 from stethos.train.run import read_config, write_card, write_metrics
@@ -63,8 +64,10 @@ def publish(run: Run, operate: Operate, show_examples: bool = False, statements:
     evidence = gather(run, said, each, operate)
     write_metrics(run, evidence.numbers, said.origin)
     write_metrics(run, clinical.wave_numbers(run), said.origin)
+    lost, told = against_teacher(run, said)
+    write_metrics(run, lost, said.origin)
     more = clinical.sections(evidence, show_examples, read_statements(statements))
-    page(evidence, more, count_evaluation(run)).write(run.report)
+    page(evidence, [*told, *more], count_evaluation(run)).write(run.report)
     curve = sections.roc(evidence)
     mark = "" if said.origin == "real" else said.origin
     drawing = inline(curve.drawing, "roc", curve.title, curve.alt, mark).replace(
@@ -135,15 +138,15 @@ def page(evidence: Evidence, more: Sequence[Section], evaluations: int) -> Page:
 
 def publish_graded(run: Run, said: Predictions) -> None:
     """The same for a measured target: errors, correlation, and the error of always saying the mean."""
+    lost, told = against_teacher(run, said)
     numbers = validate_graded(said)
-    write_metrics(run, numbers, said.origin)
+    write_metrics(run, numbers | lost, said.origin)
     rows = [(name, value) for name, value in numbers.items()]
     table = Table(("measure", "value"), rows, "Agreement with the measured value")
     tiles = [Tile(f"Mean absolute error, {split}", numbers[f"{split}.mae"]) for split in tested(said)]
     lead = "Intervals resample subjects. The error of always saying the training mean stands beside."
-    Page(sections.title(run), said.origin, lead, tiles, [Section("Agreement", [table]), sections.training(run)]).write(
-        run.report
-    )
+    shown = [Section("Agreement", [table]), *told, sections.training(run)]
+    Page(sections.title(run), said.origin, lead, tiles, shown).write(run.report)
     entries: dict[str, card.Entry] = {
         "what": sections.title(run),
         "terms": read_config(run)["terms"],

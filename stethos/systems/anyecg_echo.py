@@ -52,6 +52,7 @@ from stethos.nn.net1d import BLOCKS, WIDTHS, Net1d
 from stethos.objectives.contrastive import info_nce
 from stethos.objectives.supervised import masked_bce
 from stethos.signal.prepare import PREPARATIONS
+from stethos.study import stream
 from stethos.study.ensemble import Ensemble, scorer
 from stethos.study.few_labels import with_few_labels
 from stethos.study.judge import refuse_simulated
@@ -100,7 +101,7 @@ from stethos.train.dist import chief, device_of, gather, global_mean, join
 from stethos.train.loop import Options, fit
 from stethos.train.run import read_config, start_run
 from stethos.train.weights import load_weights, save_weights
-from stethos.types import Cohort, Predictions, Run, Schedule, Signal
+from stethos.types import Cohort, Predictions, Record, Run, Schedule, Signal
 
 
 @dataclass(frozen=True)
@@ -446,8 +447,9 @@ def retrieve(run: Path, cohort: Path, *, query: str = "", top: int = 5, workers:
 
 def predict(
     run: Path,
-    files: Sequence[Path],
+    files: Sequence[Path] = (),
     *,
+    follow: str = "",
     lead: str = "",
     rate: float | None = None,
     unit: str | None = None,
@@ -455,11 +457,12 @@ def predict(
     paced: bool | None = None,
     allow_synthetic_model: bool = False,
 ) -> Iterator[dict[str, Any]]:
-    """Score every label of recordings; one that cannot be judged gets the decision "abstain" and the reason.
+    """Score every label of recordings, or of a live stream; what cannot be judged is "abstain", with the reason.
 
     Args:
         run: Folder of a finished run; of `pretrain`, the labels are scored by prompts and have no operating point.
         files: Recordings.
+        follow: In place of recordings, a text file that grows, or "-" for standard input: a line for every window.
         lead: Name of the lead in these files; the recipe's where empty.
         rate: Sampling rate in Hz, for files that do not state it.
         unit: Unit, such as mV, for files that do not state it.
@@ -469,17 +472,26 @@ def predict(
 
     Raises:
         OriginError: The model was trained on a simulated world and the recording is real.
+        RecipeError: There are recordings and a stream, or neither.
     """
+    stream.refuse_both(files, follow)
     made = Run(Path(run))
     recipe, model = recipe_of(made), load(made.folder)
     windows = replace(_windows(recipe), lead=lead or recipe.lead, measure=False)
-    for file in files:
-        record = read(file, rate=rate, unit=unit)
+    told = {"age": age, "paced": None if paced is None else float(paced)}
+    told = {name: value for name, value in told.items() if value is not None}
+    names, points = _asking(recipe).names, thresholds_of(made)
+
+    def said(record: Record) -> dict[str, Any]:
         refuse_simulated(made, record, allow_synthetic_model)
-        told = {"age": age, "paced": None if paced is None else float(paced)}
-        record = replace(record, facts={**record.facts, **{k: v for k, v in told.items() if v is not None}})
-        found = judged_several(made, scorer(model.score), thresholds_of(made), windows, record, _asking(recipe).names)
-        yield {"file": str(file), **found}
+        record = replace(record, facts={**record.facts, **told})
+        return judged_several(made, scorer(model.score), points, windows, record, names)
+
+    for file in files:
+        yield {"file": str(file), **said(read(file, rate=rate, unit=unit))}
+    if follow:
+        by_name = dict(zip(names, points, strict=False))  # a pretraining has no points
+        yield from stream.follow(follow, said, stream.Live(windows, by_name, rate, unit))
 
 
 def demo(*, out: Path = Path("runs/anyecg-echo"), patients: int = 7000, workers: int = 2) -> Run:

@@ -35,7 +35,7 @@ import json
 import math
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -93,7 +93,8 @@ from stethos.study.heart_probes import (
     refuse_no_targets,
 )
 from stethos.study.heart_report import Shown, publish_hearts
-from stethos.study.hearts import Hearts, HeartShape, begin_hearts, labelled, parts_of
+from stethos.study.heart_seen import cines_of, kept
+from stethos.study.hearts import Hearts, HeartShape, begin_hearts, cine_window, labelled, parts_of
 from stethos.study.judge import refuse_simulated
 from stethos.study.onnx_judge import fraction_by, judge_of, masks_of
 from stethos.study.partition import Partition
@@ -124,6 +125,8 @@ class Recipe:
         ecg_width: D, of the ECG's tokens, a multiple of 32.
         hide: Share of the tokens' places that are hidden from the decoder.
         mask: Which: "random" places, or one "span".
+        noise: Largest noise that training adds to what the encoder hears, relative to the size of the recording: white,
+            and a wander as large. The decoder restores the recording without it.
         restore_weight: Of the restored ECG in the loss.
         phase_weight: Of the phase.
         ecg_steps: Steps of the stage ecg.
@@ -172,6 +175,7 @@ class Recipe:
     ecg_width: int = 96
     hide: float = 0.5
     mask: str = "random"
+    noise: float = 0.0
     restore_weight: float = 1.0
     phase_weight: float = 1.0
     ecg_steps: int = 3000
@@ -275,11 +279,11 @@ def reference() -> Recipe:
 
 def tiny() -> Recipe:
     """48² pixels, 16 frames: a few minutes on two cores."""
-    schedule = Schedule(steps=2200, batch=64, lr=3e-3, ema=0.998, precision="bfloat16")
+    schedule = Schedule(steps=3300, batch=64, lr=3e-3, ema=0.998, precision="bfloat16")
     return Recipe(
-        frames=16, size=48, ecg_width=64, ecg_steps=300, ecg_batch=48, cine_width=16, turns=False, cine_frames=4,
-        divergence_weight=1e-5, cine_steps=1300, cine_batch=16, cine_lr=4e-3, width=128, depth=4, heads=4,
-        solver="midpoint", solver_steps=6, guidances=(1.0, 1.25, 1.5), judge_steps=600, judge_records=400,
+        frames=16, size=48, ecg_width=64, noise=1.5, ecg_steps=600, ecg_batch=48, cine_width=16, turns=False,
+        cine_frames=4, divergence_weight=1e-5, cine_steps=1300, cine_batch=16, cine_lr=4e-3, width=128, depth=4,
+        heads=4, solver="midpoint", solver_steps=6, guidances=(1.0, 1.25, 1.5), judge_steps=600, judge_records=400,
         schedule=schedule,
     )  # fmt: skip
 
@@ -288,6 +292,7 @@ class Batch(NamedTuple):
     """What one training step sees; a stage reads its own fields, and the others are empty."""
 
     ecg: Tensor  # (B, 12, T) mV                                                        stage ecg
+    added: Tensor  # (B, 12, T) mV of noise beside it
     phase: Tensor  # (B, L) radians at the middle of each token; NaN where unknown
     hidden: Tensor  # (B, L) True where the decoder sees nothing
     cine: Tensor  # (B, F′, H, W)                                                        stages cine and judge
@@ -301,7 +306,7 @@ class Batch(NamedTuple):
     blind: Tensor  # (B,) True where the condition is withheld
 
 
-NOTHING = Batch(*[torch.zeros(0)] * 12)
+NOTHING = Batch(*[torch.zeros(0)] * 13)
 
 
 class PhaseMAE(nn.Module):
@@ -323,7 +328,7 @@ class PhaseMAE(nn.Module):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The training objective; the phase is read from tokens none of which is hidden."""
         x = batch.ecg / self.size
-        tokens = self.encoder(x)  # (B, D, L)
+        tokens = self.encoder(x + batch.added / self.size)  # (B, D, L)
         restored = self.decoder(tokens * ~batch.hidden[:, None])
         turn = torch.stack([batch.phase.sin(), batch.phase.cos()], dim=1)
         known = torch.isfinite(turn)
@@ -618,7 +623,19 @@ def _ecg_fields(recipe: Recipe, drawn: Drawn, chosen: np.ndarray, step: int, pla
         width, at = round(recipe.hide * recipe.tokens), torch.arange(recipe.tokens)
         first = (chance[:, :1] * (recipe.tokens - width + 1)).long()
         hidden = (at >= first) & (at < first + width)
-    return {"ecg": ecg, "phase": at_tokens(phase), "hidden": hidden}
+    return {"ecg": ecg, "added": _added(ecg, recipe, step, place), "phase": at_tokens(phase), "hidden": hidden}
+
+
+def _added(ecg: Tensor, recipe: Recipe, step: int, place: Tensor) -> Tensor:
+    """White noise and a random walk about its mean, of equal power and of another size for each row."""
+    if not recipe.noise:
+        return torch.zeros_like(ecg)
+    seed, shape = recipe.schedule.seed, tuple(ecg.shape[1:])
+    walk = normal(seed, step, place, shape, 11).cumsum(-1)
+    walk = walk - walk.mean(-1, keepdim=True)
+    walk = walk / walk.std(-1, keepdim=True)
+    size = recipe.noise * uniform(seed, step, place, 1, 12) * ecg.square().mean((1, 2))[:, None].sqrt()
+    return size[..., None] * (normal(seed, step, place, shape, 10) + walk) / math.sqrt(2)
 
 
 def at_tokens(phase: Tensor) -> Tensor:
@@ -1216,6 +1233,43 @@ def _write_heart(cine: np.ndarray, path: Path, steps: tuple[float, float], gif: 
     write_nifti(path, Volume(marked[:, None], (THICK, pixel, pixel), seconds), "generated")
 
 
+def reconstruct(
+    run: Path,
+    cines: Sequence[Path],
+    *,
+    side: float | None = None,
+    out: Path | None = None,
+    allow_synthetic_model: bool = False,
+) -> Iterator[dict[str, object]]:
+    """What the autoencoder keeps of cines: its error beside that of a still picture, one line a cine.
+
+    To be asked before a flow is trained: what the autoencoder loses, no generated heart has.
+
+    Args:
+        run: Folder of a run with the stage cine.
+        cines: 4D NIfTI, or folders or zips of DICOM.
+        side: Side of the crop to the heart, mm; the run's where none is given.
+        out: Folder for GIFs, cine and reconstruction side by side.
+        allow_synthetic_model: Let a run that learned from simulated people see real cines.
+    """
+    held = Run(Path(run))
+    shape, model = recipe_of(held).shape, load(held.folder, "cine")
+    assert isinstance(model, CineAutoencoder)
+    shape = shape if side is None else replace(shape, side=side)
+    for path in map(Path, cines):
+        for record in cines_of(path):
+            refuse_simulated(held, record, allow_synthetic_model)
+            window, facts = cine_window(record, shape)
+            cine = torch.from_numpy(window).unflatten(2, (shape.size, shape.size))
+            with torch.no_grad():
+                seen = model.decode(model.encode(cine))
+            if out is not None:
+                both = torch.cat([cine, seen], dim=3)[0].clamp(0, 1).numpy()
+                interval = float(facts["cine_interval"] or 1 / shape.frames)
+                write_gif(Path(out) / f"{_plain(record.id)}.gif", both, interval, "RECONSTRUCTED")
+            yield {"file": str(path), "cine": record.id, **kept(cine[0].numpy(), seen[0].numpy())}
+
+
 def downstream(
     run: Path,
     *,
@@ -1311,4 +1365,4 @@ def demo(*, out: Path = Path("runs/ecgflow-cmr"), patients: int = 3400, workers:
     return _evaluate(hearts, 304)
 
 
-commands = (train, evaluate, probe, generate, downstream, demo)
+commands = (train, evaluate, probe, reconstruct, generate, downstream, demo)

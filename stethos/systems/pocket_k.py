@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
@@ -43,6 +43,7 @@ from stethos.io import read
 from stethos.nn.net1d import BLOCKS, WIDTHS, Net1d
 from stethos.objectives.supervised import masked_bce, masked_mse
 from stethos.signal.prepare import PREPARATIONS
+from stethos.study import stream
 from stethos.study.attribute import Attributed, attribute, attribute_fold, explain_record, keep_folds
 from stethos.study.controls import linear_probe
 from stethos.study.ensemble import Ensemble, scorer, validation
@@ -50,9 +51,20 @@ from stethos.study.folds import quarters, rotations
 from stethos.study.judge import judged, refuse_simulated
 from stethos.study.labels import nested_fractions
 from stethos.study.lead import LeadWindows, joined, record_scores
-from stethos.study.partition import Partition, partition
+from stethos.study.partition import Partition, Step, partition
 from stethos.study.publish import publish, publish_folds, write_flow
 from stethos.study.start import starting_net
+from stethos.study.student import (
+    Pupil,
+    Teaching,
+    keep_teacher,
+    lend_windows,
+    lessons,
+    narrowed,
+    refuse_unlike,
+    teacher_of,
+    told_of,
+)
 from stethos.study.task import (
     Labelled,
     Question,
@@ -70,11 +82,11 @@ from stethos.study.task import (
 )
 from stethos.study.validate import Operate, threshold_of
 from stethos.synth import hospital
-from stethos.train.dist import chief, global_mean
+from stethos.train.dist import chief, global_mean, join
 from stethos.train.loop import Options, fit
 from stethos.train.run import read_config
 from stethos.train.weights import load_weights, save_weights
-from stethos.types import Cohort, Predictions, Run, Schedule, Signal
+from stethos.types import Cohort, Predictions, Record, Run, Schedule, Signal
 
 
 @dataclass(frozen=True)
@@ -277,8 +289,9 @@ def explain(
 
 def predict(
     run: Path,
-    files: Sequence[Path],
+    files: Sequence[Path] = (),
     *,
+    follow: str = "",
     lead: str = "",
     rate: float | None = None,
     unit: str | None = None,
@@ -286,11 +299,12 @@ def predict(
     paced: bool | None = None,
     allow_synthetic_model: bool = False,
 ) -> Iterator[dict[str, Any]]:
-    """Score recordings; one that cannot be judged gets the decision "abstain" and the reason.
+    """Score recordings, or a live stream; what cannot be judged gets the decision "abstain" and the reason.
 
     Args:
         run: Folder of a finished run.
         files: Recordings.
+        follow: In place of recordings, a text file that grows, or "-" for standard input: a line for every window.
         lead: Name of the lead in these files; the recipe's where empty.
         rate: Sampling rate in Hz, for files that do not state it.
         unit: Unit, such as mV, for files that do not state it.
@@ -300,16 +314,24 @@ def predict(
 
     Raises:
         OriginError: The model was trained on a simulated world and the recording is real.
+        RecipeError: There are recordings and a stream, or neither.
     """
+    stream.refuse_both(files, follow)
     made = Run(Path(run))
     recipe, model = recipe_of(made), load(made.folder)
     windows = LeadWindows(lead or recipe.lead, recipe.prepare, recipe.correct_polarity)
-    for file in files:
-        record = read(file, rate=rate, unit=unit)
+    told = {"age": age, "paced": None if paced is None else float(paced)}
+    told = {name: value for name, value in told.items() if value is not None}
+
+    def said(record: Record) -> dict[str, Any]:
         refuse_simulated(made, record, allow_synthetic_model)
-        told = {"age": age, "paced": None if paced is None else float(paced)}
-        record = replace(record, facts={**record.facts, **{k: v for k, v in told.items() if v is not None}})
-        yield {"file": str(file), **judged(made, scorer(model.score), model.threshold, windows, record)}
+        record = replace(record, facts={**record.facts, **told})
+        return judged(made, scorer(model.score), model.threshold, windows, record)
+
+    for file in files:
+        yield {"file": str(file), **said(read(file, rate=rate, unit=unit))}
+    if follow:
+        yield from stream.follow(follow, said, stream.Live(windows, model.threshold, rate, unit))
 
 
 def cross_validate(
@@ -336,7 +358,7 @@ def cross_validate(
     if ask(people := open_cohort(cohort), _question(recipe)).graded:
         raise RecipeError(f"cross_validate needs a condition, such as {recipe.target} > 5; {recipe.target} is measured")
 
-    protocol = {"verb": "cross_validate", "folds": folds, "fold_column": fold_column}
+    protocol: dict[str, Any] = {"verb": "cross_validate", "folds": folds, "fold_column": fold_column}
     task = _begin(people, out, recipe, workers, **protocol)
     fold = quarters(task.cohort, folds, fold_column, recipe.parts.split_seed)
     said: dict[str, list[Predictions]] = {"predictions": [], "control-untrained": []}
@@ -362,6 +384,33 @@ def cross_validate(
     return task.run
 
 
+def student(
+    run: Path,
+    *,
+    cohort: Path | None = None,
+    out: Path,
+    width: float = 0.25,
+    weight: float = 0.8,
+    temperature: float = 2.0,
+    steps: int = 0,
+    workers: int = 1,
+) -> Run:
+    """Teach a narrow network what a run says; the report tells what was lost, paired on the same records.
+
+    Args:
+        run: Folder of the finished run that teaches, itself a student or not.
+        cohort: The cohort that it was trained on; the simulated hospital of `train` where none is given.
+        out: Folder of the student, a run like any other; the same command with the same folder resumes.
+        width: Share of the teacher's width.
+        weight: Of what the teacher says; the known labels have the rest.
+        temperature: By which the logits are divided before they are compared.
+        steps: Training steps; as many as the teacher's where 0.
+        workers: Processes that prepare recordings.
+    """
+    how = Teaching(width, weight, temperature)
+    return _teach(Run(Path(run)), open_cohort(cohort) if cohort else hospital(2000, seed=0), out, how, steps, workers)
+
+
 def demo(*, out: Path = Path("runs/demo"), patients: int = 6000, seeds: int = 2, workers: int = 2) -> Run:
     """Train and validate on a simulated hospital of three sites; everything in it is synthetic.
 
@@ -382,7 +431,7 @@ def demo(*, out: Path = Path("runs/demo"), patients: int = 6000, seeds: int = 2,
     return run
 
 
-commands = (train, evaluate, explain, predict, cross_validate, demo)
+commands = (train, evaluate, explain, predict, cross_validate, student, demo)
 
 
 def load(folder: Path) -> Ensemble:
@@ -420,12 +469,14 @@ def _seeds(recipe: Recipe) -> range:
     return range(recipe.schedule.seed, recipe.schedule.seed + recipe.seeds)
 
 
-def _begin(people: Cohort, out: Path, recipe: Recipe, workers: int, **protocol: Any) -> Task:
+def _begin(people: Cohort, out: Path, recipe: Recipe, workers: int, lender: Run | None = None, **protocol: Any) -> Task:
     if min(recipe.seeds, recipe.schedule.steps, recipe.schedule.batch) < 1:
         raise RecipeError("seeds, steps and batch must be at least 1 each")
     question = _question(recipe)
     asked = ask(people, question)  # before there is a folder that remembers the recipe
     run = open_run("pocket_k", Path(out), recipe, asked, question.windows, protocol)
+    if lender and chief():
+        lend_windows(lender, run, asked.cohort)
     return begin(people, run, question, workers=workers)
 
 
@@ -444,6 +495,18 @@ def _train(people: Cohort, out: Path, recipe: Recipe, workers: int) -> Run:
         return task.run
     for fraction, (model, used) in shares.items():
         scored(task, used, scorer(model.score), recipe.schedule.seed).save(task.run.private / f"label-{fraction:g}.npz")
+    return _left(task, recipe, rows, members, rivals, flow)
+
+
+def _left(
+    task: Task,
+    recipe: Recipe,
+    rows: dict[str, np.ndarray],
+    members: dict[int, PocketK],
+    rivals: dict[str, PocketK],
+    flow: list[Step],
+) -> Run:
+    """Leave what networks and controls say of every part, the cohort flow and the weights."""
     said = joined([scored(task, rows, scorer(model.score), seed) for seed, model in members.items()])
     said.save(task.run.predictions)
     for name, rival in rivals.items():
@@ -453,6 +516,38 @@ def _train(people: Cohort, out: Path, recipe: Recipe, workers: int) -> Run:
     write_flow(task.run, task.flow + flow, task.prepared.refused)
     save_weights(Ensemble(list(members.values())), task.run.weights, {"threshold": repr(threshold)})
     return task.run
+
+
+def _teach(first: Run, people: Cohort, out: Path, how: Teaching, steps: int, workers: int) -> Run:
+    """Train a student and, as a control, the same network on the labels alone."""
+    teacher, old = load(first.folder), recipe_of(first)
+    plan = replace(old.schedule, steps=steps or old.schedule.steps)
+    widths, blocks = narrowed(old.widths, old.blocks, how.width)
+    recipe = replace(
+        old, widths=widths, blocks=blocks, seeds=1, start="", tune="full", label_fractions=(), schedule=plan
+    )
+    asked = ask(people, _question(recipe))
+    parts, flow = partition(asked.cohort, recipe.parts)
+    refuse_unlike(first, asked, parts)
+    task = _begin(people, out, recipe, workers, first, verb="student", **told_of(first, teacher), **asdict(how))
+    rows, seed = task.rows(parts), plan.seed
+    members = {seed: _taught(task, recipe, rows, scorer(teacher.to(join()).score), how)}
+    rivals = {"untrained": _untrained(task, recipe, rows), "scratch": _fitted(task, recipe, rows, seed, "scratch")}
+    if not chief():
+        return task.run
+    keep_teacher(task.run, first)
+    return _left(task, recipe, rows, members, rivals, flow)
+
+
+def _taught(task: Task, recipe: Recipe, rows: dict[str, np.ndarray], teacher: Score, how: Teaching) -> PocketK:
+    """Train one network on what a teacher says of the training rows; the validation rows choose the step."""
+    model = _network(recipe, task.graded, recipe.schedule.seed)
+    truth = _standardise(model, task, rows["train"])
+    draw = batches(recipe, labelled(task, rows["train"], truth))
+    lesson = lessons(draw, teacher, float(model.centre), float(model.spread))
+    pupil, look = Pupil(model, how, task.graded), validation(task, rows["valid"])
+    fit(pupil, lesson, recipe.schedule, task.run, validate=look, options=Options(stage="student"))
+    return model.eval()
 
 
 def _label_shares(
@@ -501,13 +596,14 @@ def _fitted(task: Task, recipe: Recipe, rows: dict[str, np.ndarray], seed: int, 
 
 
 def _rivals(run: Run, recipe: Recipe) -> dict[str, list[tuple[int, Score]]]:
-    """The controls that a run kept, ready to score another cohort."""
+    """The controls that a run kept, and who taught it, ready to score another cohort."""
     found = {}
     for path in sorted(run.private.glob("control-*.safetensors")):
         model = PocketK(recipe)
         load_weights(model, path)
         found[path.stem] = [(recipe.schedule.seed, scorer(model.eval().score))]
-    return found
+    teacher = teacher_of(run)
+    return found | ({"teacher": [(-1, scorer(load(teacher).score))]} if teacher else {})
 
 
 def _standardise(model: PocketK, task: Task, rows: np.ndarray) -> np.ndarray:

@@ -1,0 +1,20 @@
+/* Starts the page where it is one file: every part becomes a blob, modules after those they import. The worker makes
+ * its own from the same texts: on a disk, where a page has no origin, it may not open those of the page. */
+(async () => {
+  const files = (globalThis.STETHOS_FILES = {}), modules = [];
+  const linked = (modules, files) => {
+    for (const [name, text] of modules) {
+      const body = text.replace(/@@([^@]+)@@/g, (_, other) => files[other]);
+      files[name] = URL.createObjectURL(new Blob([body], { type: "text/javascript" }));
+    }
+    return files;
+  };
+  for (const { name, type, base64 } of JSON.parse(document.getElementById("parts").textContent)) {
+    files[name] = await (await fetch(`data:${type};base64,${base64}`)).blob();
+    if (type === "text/javascript") modules.push([name, await files[name].text()]);
+  }
+  const early = "const early = []; self.onmessage = (event) => early.push(event);";
+  const start = `import((${linked})(${JSON.stringify(modules)}, {})["js/worker.js"]).then(() => early.forEach(self.onmessage));`;
+  files["js/worker.js"] = new Blob([early, start], { type: "text/javascript" });
+  await import(linked(modules, {})["js/app.js"]);
+})();

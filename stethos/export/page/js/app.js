@@ -1,0 +1,370 @@
+/** The page: what is asked, what is shown, and the worker between them. Nothing is computed here. */
+
+import { able, connect } from "./bluetooth.js";
+import * as kept from "./history.js";
+import { element, showAbout, showBars, showHistory, showOutcome } from "./report.js";
+import { onPaper, scaleWords, Trace, verdictOf } from "./trace.js";
+import { fill, moment, number, say, speak, targetWords } from "./words.js";
+
+const FILES = ["export.json", "files.json", "delineator.json", "score.onnx", "ort/ort-wasm-simd-threaded.mjs", "ort/ort-wasm-simd-threaded.wasm"];
+const NOMINAL = 130; // Hz, of a strap while it records
+const LIVE = 1 << 20; // its samples: more than two hours
+const LISTED = 360; // windows: an hour; the trace shows the verdict of every one
+const at = (id) => document.getElementById(id);
+const inlined = globalThis.STETHOS_FILES ?? null; // name → Blob, where the page is one file
+const where = (name) => (inlined ? URL.createObjectURL(inlined[name]) : new URL(name, document.baseURI).href);
+
+const state = { about: null, samples: [], recording: null, outcome: null, found: null, pending: null, stop: null };
+const trace = new Trace(at("trace"), describeTrace);
+const status = { key: "loading", values: {} };
+
+// the worker: one promise a request
+
+const worker = new Worker(where("js/worker.js"), { type: inlined ? "classic" : "module" });
+const waiting = new Map();
+let asked = 0;
+
+worker.onmessage = ({ data }) => {
+  const { resolve, reject, told } = waiting.get(data.id);
+  if (data.part) return told(data.part);
+  waiting.delete(data.id);
+  if ("failed" in data) reject(Object.assign(new Error(data.failed), { code: data.code }));
+  else resolve(data.done);
+};
+worker.onerror = (event) => problem(say("error_model", { reason: event.message ?? "js/worker.js" }));
+
+function ask(verb, given = {}, { transfer = [], told = () => {} } = {}) {
+  return new Promise((resolve, reject) => {
+    waiting.set(++asked, { resolve, reject, told });
+    worker.postMessage({ id: asked, verb, given }, transfer);
+  });
+}
+
+// words, status, appearance
+
+function tell(key, values = {}) {
+  Object.assign(status, { key, values });
+  at("status").textContent = key ? say(key, values) : "";
+}
+
+function problem(sentence) {
+  at("problem").hidden = !sentence;
+  at("problem").replaceChildren(...(sentence ? [element("strong", { text: `${say("error")}.` }), ` ${sentence}`] : []));
+}
+
+function translate(language) {
+  document.documentElement.lang = speak(language);
+  at("language").value = document.documentElement.lang;
+  fill();
+  if (state.stop) at("strap").textContent = say("strap_stop");
+  tell(status.key, status.values);
+  if (state.about) describeModel();
+  if (state.recording) describeRecording();
+  if (state.outcome) describeOutcome();
+  listKept();
+  trace.redraw();
+}
+
+function appear(theme) {
+  const dark = theme === "dark" || (theme !== "light" && matchMedia("(prefers-color-scheme: dark)").matches);
+  document.documentElement.dataset.theme = dark ? "dark" : "light";
+  at("theme").value = theme;
+  trace.redraw();
+}
+
+/** A setting of this person on this device; storage may be refused, and the page works without. */
+function remembered(name, value) {
+  try {
+    if (value) localStorage.setItem(name, value);
+    return localStorage.getItem(name) ?? undefined;
+  } catch {
+    return value;
+  }
+}
+
+// what is shown
+
+function describeModel() {
+  const { about } = state;
+  at("subtitle").textContent = say("subtitle", { target: targetWords(about.target), lead: about.lead });
+  document.title = `Stethos: ${targetWords(about.target)}`;
+  at("synthetic").hidden = about.origin === "real";
+  at("allow-field").hidden = about.origin === "real";
+  showAbout(at("about"), about);
+  const buttons = state.samples.map((name, i) => element("button", { text: say("sample", { n: number(i + 1) }), "data-sample": name }));
+  at("samples").replaceChildren(element("span", { class: "small", text: say("samples") }), ...buttons);
+  at("samples").hidden = !buttons.length;
+}
+
+function describeRecording() {
+  const { recording } = state, length = number(recording.seconds, 1);
+  const parts = [say("facts", { ...recording, rate: number(recording.rate, 1), seconds: length })];
+  if (Number.isFinite(recording.heartRate)) parts.push(say("beats", { rate: number(recording.heartRate) }));
+  if (recording.when && !Number.isNaN(Date.parse(recording.when))) parts.push(moment(new Date(recording.when)));
+  if (recording.device) parts.push(recording.device);
+  if (recording.classification) parts.push(say("says", { words: recording.classification }));
+  at("facts").textContent = parts.join(" · ");
+  at("inverted").hidden = !recording.windows.some((window) => window.inverted);
+  at("windows-title").textContent = say("windows", { seconds: number(state.about.seconds) });
+  const listed = recording.windows.slice(0, LISTED).map(describeWindow);
+  if (recording.windows.length > LISTED) listed.push(element("li", { text: "…" }));
+  at("windows").replaceChildren(...listed);
+}
+
+function describeWindow(window) {
+  const text = say("window", { from: number(window.start), to: number(window.stop, 1), verdict: verdictOf(window) });
+  return element("li", window.ok ? {} : { class: "refused" }, [element("button", { text, "data-start": window.start })]);
+}
+
+function describeTrace({ start, span, zoom, recording }) {
+  const words = { seconds: number(recording.seconds, 1), from: number(start, 1), to: number(Math.min(start + span, recording.seconds), 1) };
+  at("trace").setAttribute("aria-label", say("trace_label", words));
+  at("scale").textContent = scaleWords(zoom);
+}
+
+function describeOutcome() {
+  const { outcome, about, found } = state, scored = outcome.kind === "scored";
+  showOutcome(at("outcome"), outcome, about);
+  at("outcome").dataset.logit = outcome.logit ?? "";
+  at("attribution").hidden = !scored;
+  at("keep").hidden = outcome.kind === "ask";
+  if (scored && found) showBars(at("bars"), found);
+  else at("bars").replaceChildren();
+}
+
+async function listKept() {
+  const answers = await kept.kept().catch(() => []);
+  showHistory(at("history").tBodies[0], answers);
+  at("history").hidden = at("history-tools").hidden = !answers.length;
+  at("history-none").hidden = answers.length > 0;
+}
+
+// what is done
+
+async function attempt(work) {
+  problem("");
+  try {
+    await work();
+  } catch (error) {
+    tell("");
+    problem(error.message);
+  }
+}
+
+function openBytes(bytes, name, given = {}) {
+  return attempt(async () => {
+    if (state.stop) return; // a strap is being recorded
+    forget();
+    state.pending = { bytes, name };
+    try {
+      await show(await ask("open", { bytes: bytes.slice(0), name, synthetic: false, ...given }));
+      at("stated").hidden = !state.outcome?.reasons?.some((reason) => reason.code === "unstated");
+    } catch (error) {
+      at("stated").hidden = !["rate", "unit"].includes(error.code);
+      throw error;
+    }
+  });
+}
+
+/** Takes an earlier recording and its answer off the page: they must not stand beside another file's name. */
+function forget() {
+  Object.assign(state, { recording: null, outcome: null, found: null });
+  at("recorded").hidden = at("answer").hidden = at("attribution").hidden = at("keep").hidden = true;
+  at("outcome").replaceChildren();
+  at("outcome").dataset.logit = "";
+}
+
+function show(recording) {
+  state.recording = { ...recording, marked: state.about.origin !== "real" };
+  at("recorded").hidden = at("answer").hidden = false;
+  describeRecording();
+  trace.show(state.recording, 0);
+  return judge();
+}
+
+function person() {
+  const age = at("age-unknown").checked ? null : at("age").valueAsNumber;
+  const paced = document.querySelector("input[name=paced]:checked")?.value;
+  const stated = { age: Number.isFinite(age) ? age : null, paced: { yes: true, no: false }[paced] ?? null };
+  return { ...stated, answered: !Number.isNaN(age) && Boolean(paced), allow: at("allow").checked };
+}
+
+async function judge() {
+  at("age").disabled = at("age-unknown").checked;
+  const { recording } = state, told = person(), asked = JSON.stringify(told);
+  if (!recording || state.stop || recording.asked === asked) return;
+  recording.asked = asked;
+  tell("working");
+  const outcome = await ask("judge", told);
+  if (recording !== state.recording) return;
+  state.outcome = outcome;
+  if (outcome.kind !== "scored") forgetContributions();
+  describeOutcome();
+  tell("");
+  const [first] = at("outcome").children;
+  at("status").textContent = `${say("answer")}: ${first.lastChild.textContent}`; // without the mark before it
+}
+
+function forgetContributions() {
+  state.found = null;
+  delete state.recording.contributions;
+  trace.redraw();
+}
+
+async function explain() {
+  const { recording } = state;
+  at("explain").disabled = true;
+  at("cancel").hidden = at("progress").hidden = false;
+  try {
+    const told = ({ done, all }) => {
+      at("progress").value = done / all;
+      at("progress").textContent = say("explaining", { done, all });
+    };
+    const found = await ask("explain", {}, { told });
+    if (recording !== state.recording) return;
+    state.found = recording.contributions = found;
+    describeOutcome();
+    trace.scroll(found.start);
+    at("spoken").textContent = at("bars").innerText;
+  } catch (error) {
+    if (error.message === "cancelled") tell("cancelled");
+    else problem(error.message);
+  } finally {
+    at("explain").disabled = false;
+    at("cancel").hidden = at("progress").hidden = true;
+    at("progress").value = 0;
+  }
+}
+
+async function stream() {
+  const live = { name: "Polar H10", lead: "Polar H10", rate: NOMINAL, seconds: 0, low: -1, high: 1.5, values: new Float32Array(LIVE), windows: [], heartRate: NaN };
+  let count = 0;
+  const onFrame = async (bytes) => {
+    const part = await ask("streamed", { bytes }, { transfer: [bytes] });
+    if (state.recording !== live || count + part.values.length > LIVE) return;
+    live.values.set(part.values, count);
+    count += part.values.length;
+    live.seconds = count / NOMINAL;
+    trace.scroll(live.seconds);
+    const whole = live.seconds - (live.seconds % 5); // what is read aloud should not come twice a second
+    if (status.values.whole !== whole) tell("strap_live", { whole, seconds: number(whole) });
+  };
+  const stop = await connect(onFrame, () => finish("strap_lost"));
+  forget();
+  Object.assign(state, { recording: live, stop });
+  at("strap").textContent = say("strap_stop");
+  at("open").disabled = true;
+  at("recorded").hidden = false;
+  describeRecording();
+  trace.show(live, 0);
+}
+
+async function finish(key) {
+  const { stop } = state;
+  state.stop = null;
+  at("strap").textContent = say("strap");
+  at("open").disabled = false;
+  await attempt(async () => {
+    if (!key) await stop();
+    await show(await ask("strapped"));
+    if (key) tell(key);
+  });
+}
+
+async function keepAnswer() {
+  const { outcome, recording, about } = state;
+  const { target, model, origin, system, version } = about;
+  await kept.keep({ when: new Date().toISOString(), file: recording.name, ...outcome, target, model, origin, system, version });
+  await listKept();
+  tell("kept");
+}
+
+function toPaper() {
+  if (!state.recording?.windows?.length) return at("paper").replaceChildren();
+  onPaper(at("paper"), state.recording);
+  const { age, paced } = person();
+  const facts = [`${say("age")}: ${age ?? say("unknown")}`, `${say("paced")}: ${paced === null ? say("unknown") : say(paced ? "yes" : "no")}`];
+  at("stamp").textContent = [at("facts").textContent, ...facts, say("printed", { when: moment(new Date()) })].join(" · ");
+}
+
+// hands and eyes
+
+function wire() {
+  const on = (id, kind, work) => at(id).addEventListener(kind, work);
+  on("language", "change", (event) => (remembered("language", event.target.value), translate(event.target.value)));
+  on("theme", "change", (event) => (remembered("theme", event.target.value), appear(event.target.value)));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => appear(at("theme").value));
+  matchMedia("print").addEventListener("change", (event) => event.matches && toPaper());
+  addEventListener("beforeprint", toPaper);
+  on("open", "click", () => at("file").click());
+  on("file", "change", async ({ target }) => {
+    const [file] = target.files;
+    if (file) await openBytes(await file.arrayBuffer(), file.name);
+    target.value = "";
+  });
+  on("samples", "click", ({ target: { dataset } }) => dataset.sample && attempt(async () => {
+    const bytes = await (await fetch(where(dataset.sample))).arrayBuffer();
+    await openBytes(bytes, dataset.sample, { synthetic: true });
+  }));
+  on("stated", "submit", (event) => {
+    event.preventDefault();
+    openBytes(state.pending.bytes, state.pending.name, { rate: at("stated-rate").valueAsNumber || undefined, unit: at("stated-unit").value, lead: at("stated-lead").value });
+  });
+  on("strap", "click", () => state.stop ? finish() : attempt(() => stream().catch((error) => {
+    if (error.name !== "NotFoundError") throw new Error(say("strap_failed", { reason: error.message }));
+  })));
+  on("age", "input", () => {
+    clearTimeout(state.typing); // "60" is typed as "6" first
+    state.typing = setTimeout(() => attempt(judge), 400);
+  });
+  for (const id of ["age-unknown", "allow"]) on(id, "change", () => attempt(judge));
+  for (const radio of document.querySelectorAll("input[name=paced]")) radio.addEventListener("change", () => attempt(judge));
+  on("zoom-in", "click", () => trace.zoomBy(1));
+  on("zoom-out", "click", () => trace.zoomBy(-1));
+  on("windows", "click", ({ target: { dataset } }) => dataset.start && trace.scroll(Number(dataset.start)));
+  on("explain", "click", explain);
+  on("cancel", "click", () => worker.postMessage({ verb: "cancel" }));
+  on("keep", "click", () => attempt(keepAnswer));
+  on("print", "click", () => print());
+  on("history-export", "click", kept.exportAll);
+  on("history-erase", "click", async () => {
+    if (!confirm(say("history_sure"))) return;
+    await kept.erase();
+    await listKept();
+    tell("erased");
+  });
+  wireDrop(document.body, at("drop"));
+}
+
+function wireDrop(body, card) {
+  for (const kind of ["dragover", "dragleave", "drop"]) body.addEventListener(kind, (event) => {
+    event.preventDefault();
+    card.classList.toggle("dropping", kind === "dragover");
+  });
+  body.addEventListener("drop", async ({ dataTransfer: { files: [file] } }) => {
+    if (file && state.about) await openBytes(await file.arrayBuffer(), file.name);
+  });
+}
+
+async function begin() {
+  appear(remembered("theme") ?? "auto");
+  translate(remembered("language") ?? navigator.language);
+  wire();
+  try {
+    Object.assign(state, await ask("load", { files: inlined ?? Object.fromEntries(FILES.map((name) => [name, where(name)])) }));
+  } catch (error) {
+    tell("");
+    return problem(say("error_model", { reason: error.message }));
+  }
+  describeModel();
+  at("open").disabled = false;
+  at("strap").disabled = !able();
+  at("strap-none").hidden = able();
+  tell("loaded");
+  if ("serviceWorker" in navigator && !inlined) {
+    const registered = navigator.serviceWorker.register(new URL("sw.js", document.baseURI)).then(() => navigator.serviceWorker.ready);
+    at("offline").hidden = !(await registered.catch(() => null)); // refused by some servers' certificates
+  }
+}
+
+begin();

@@ -1,0 +1,116 @@
+/** What the page says: the answer, the contributions, the model, the kept answers. Elements only, never HTML text. */
+
+import { moment, number, ofHundred, say, targetWords } from "./words.js";
+
+/** An element with text, attributes and children. */
+export function element(tag, { text, ...attributes } = {}, children = []) {
+  const made = document.createElementNS(tag in SVG ? "http://www.w3.org/2000/svg" : "http://www.w3.org/1999/xhtml", tag);
+  if (text !== undefined) made.textContent = text;
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
+const SVG = { svg: 1, rect: 1, line: 1 };
+
+/** A share with its interval as words. */
+function hundred([value, low, high]) {
+  const counts = ofHundred(value, low, high);
+  return say("range", { value: counts[0], low: counts[1], high: counts[2] });
+}
+
+const joined = (words) => new Intl.ListFormat(document.documentElement.lang, { type: "conjunction" }).format(words);
+
+/** Why there is no score, as sentences. */
+export function reasons(outcome) {
+  return outcome.reasons.map((reason) => {
+    const words = { ...reason, seconds: number(reason.seconds ?? 0), reasons: joined((reason.reasons ?? []).map((one) => say(`reason_${one}`))) };
+    return say(`why_${reason.code}`, words);
+  });
+}
+
+/** The answer of the worker as elements. */
+export function showOutcome(host, outcome, about) {
+  if (outcome.kind === "ask") return host.replaceChildren(element("p", { text: say("ask_first") }));
+  if (outcome.kind === "abstain") {
+    const why = reasons(outcome).map((sentence) => element("p", { text: sentence }));
+    return host.replaceChildren(element("p", { class: "verdict" }, [element("strong", { text: say("abstains") })]), ...why);
+  }
+  host.replaceChildren(...risk(outcome, about), ...sides(outcome, about), ...seen(outcome));
+}
+
+function risk({ group }, about) {
+  const mark = about.origin === "real" ? [] : [element("strong", { class: "mark", text: say("synthetic") }), " "];
+  if (!group) return [element("p", { class: "verdict" }, [...mark, say("no_group")])];
+  const [risk, low, high] = ofHundred(group.risk, group.low, group.high);
+  const where = say(about.origin === "real" ? "tested" : "simulated");
+  const bar = element("div", { class: "scalebar", "aria-hidden": "true" }, [element("i"), element("b")]);
+  bar.children[0].style.left = `${100 * group.low}%`;
+  bar.children[0].style.width = `${100 * (group.high - group.low)}%`;
+  bar.children[1].style.left = `${100 * group.risk}%`;
+  return [
+    element("p", { class: "verdict" }, [...mark, say("risk", { risk, low, high, target: targetWords(about.target), where })]),
+    bar,
+    element("p", { class: "small", text: say("group", { n: number(group.n) }) }),
+  ];
+}
+
+function sides({ above, point }, about) {
+  const side = element("p", { text: say(above ? "above" : "below") });
+  if (!point) return [side];
+  const words = [say("point", { sensitivity: hundred(point.sensitivity), specificity: hundred(point.specificity), target: targetWords(about.target) })];
+  if (!above && point.npv) words.push(say("npv", { npv: hundred(point.npv), trivial: ofHundred(point.trivial_npv)[0] }));
+  return [side, element("p", { text: words.join(" ") })];
+}
+
+function seen(outcome) {
+  const used = say("used", { used: number(outcome.used), all: number(outcome.all), score: number(outcome.score, 3, { minimumFractionDigits: 3 }) });
+  const lines = [element("p", { class: "small", text: used })];
+  if (outcome.unchecked.length) lines.push(element("p", { class: "note", text: say("not_checked", { names: joined(outcome.unchecked.map((name) => say(name))) }) }));
+  return lines;
+}
+
+/** A bar for each wave, the longest as long as there is room. */
+export function showBars(host, found) {
+  const most = Math.max(...found.values.map(Math.abs), 1e-12);
+  const words = say("bars", { baseline: say("isoelectric"), from: number(found.start, 1), to: number(found.stop, 1) });
+  const rows = found.names.map((name, i) => {
+    const size = 48 * (Math.abs(found.values[i]) / most), up = found.values[i] > 0;
+    const drawn = element("svg", { viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" }, [
+      element("rect", { class: up ? "up" : "down", x: up ? 50 : 50 - size, y: 1, width: size, height: 8 }),
+      element("line", { x1: 50, x2: 50, y1: 0, y2: 10, "stroke-width": 0.4 }),
+    ]);
+    const value = number(found.values[i], 2, { signDisplay: "exceptZero", minimumFractionDigits: 2 });
+    return element("li", { class: "bar" }, [element("span", { text: name === "timing" ? say("timing") : name }), drawn, element("span", { text: value })]);
+  });
+  host.replaceChildren(element("p", { class: "small", text: words }), element("ol", { class: "plain" }, rows));
+}
+
+/** What the model is, as a list of terms. */
+export function showAbout(host, about) {
+  const use = about.intended_use ?? {};
+  const rows = [
+    ["about_target", targetWords(about.target)],
+    ["about_origin", say(about.origin === "real" ? "origin_real" : "origin_synthetic")],
+    ["about_use", say(use.paced === "abstain" ? "use_unpaced" : "use", { age: number(use.age_min ?? 0), lead: about.lead })],
+    ["about_point", about.threshold.chosen],
+    ["about_limits", about.limits],
+    ["about_hash", `${about.system} ${about.version} · ${about.model.slice(0, 16)} · ${about.prepare} · ${about.precision}`],
+  ];
+  host.replaceChildren(...rows.filter(([, words]) => words).flatMap(([key, words]) => [element("dt", { text: say(key) }), element("dd", { text: words })]));
+}
+
+/** An answer in a few words, for the list of kept ones. */
+function inShort(answer) {
+  if (answer.kind === "abstain") return `${say("abstains")}: ${reasons(answer).join(" ")}`;
+  const mark = answer.origin === "real" ? "" : ` (${say("synthetic")})`;
+  if (!answer.group) return `${say(answer.above ? "above" : "below")}${mark}`;
+  const [risk, low, high] = ofHundred(answer.group.risk, answer.group.low, answer.group.high);
+  return `${targetWords(answer.target)}: ${say("in_hundred", { risk, low, high })}${mark}`;
+}
+
+/** The kept answers as rows of a table. */
+export function showHistory(body, answers) {
+  const cells = (answer) => [moment(new Date(answer.when)), answer.file, inShort(answer)].map((text) => element("td", { text }));
+  body.replaceChildren(...answers.map((answer) => element("tr", {}, cells(answer))));
+}

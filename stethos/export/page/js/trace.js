@@ -1,0 +1,266 @@
+/** An ECG on millimetre paper: on screen with scrolling and zoom, and as rows at true size for print. */
+
+import { say, number } from "./words.js";
+
+const MM = 96 / 25.4; // CSS pixels
+const SPEED = 25; // mm/s
+const GAIN = 10; // mm/mV
+const ZOOMS = [0.25, 0.5, 1, 2, 4];
+const RIBBON = 40; // pixels of contributions under the trace
+const VERDICT = 20; // pixels of quality under them
+const FAINT = 0.05; // of the largest contribution: what is less is not coloured
+const PRINTED = { ink: "#000", soft: "#444", paper: "#fff", fine: "#f6dcd6", coarse: "#e3b0a5", raise: "#b84a00", lower: "#005a8f", refused: "#d9d5ce", warn: "#8a3a00", good: "#1c6b4a" };
+const ROW = 6; // s, 150 mm of the 174 that A4 leaves
+const MOST = 30; // s on paper
+
+/** Millimetres that a recording needs in height, in large squares. */
+function tall(recording) {
+  const span = Math.min(recording.high - recording.low, 8) || 0;
+  return Math.max(35, Math.ceil((span * GAIN + 8) / 5) * 5);
+}
+
+function paintGrid(pen, view) {
+  for (const [every, colour, width] of [[1, view.colours.fine, 0.5], [5, view.colours.coarse, 0.9]]) {
+    if (every * MM * view.zoom < 2.5) continue;
+    pen.strokeStyle = colour;
+    pen.lineWidth = width;
+    pen.beginPath();
+    const step = every * MM * view.zoom;
+    for (let x = -((view.start * SPEED * MM * view.zoom) % step); x <= view.width; x += step) pen.moveTo(x, 0), pen.lineTo(x, view.height);
+    for (let y = 0; y <= view.height; y += step) pen.moveTo(0, y), pen.lineTo(view.width, y);
+    pen.stroke();
+  }
+}
+
+/** Adds the samples that `wanted` accepts to the path; more than two a pixel are drawn as their extremes. */
+function addSamples(pen, view, wanted) {
+  const { values, rate } = view.recording;
+  const first = Math.max(0, Math.floor(view.start * rate) - 1);
+  const last = Math.min(values.length, Math.ceil((view.start + view.width / view.perSecond) * rate) + 2);
+  const every = Math.max(1, Math.floor(rate / view.perSecond / 2));
+  let down = false;
+  for (let i = first; i < last; i += every) {
+    let low = Infinity, high = -Infinity;
+    for (let j = i; j < Math.min(i + every, last); j++) low = Math.min(low, values[j]), high = Math.max(high, values[j]);
+    if (!(high >= low) || !wanted(i)) { down = false; continue; }
+    const x = (i / rate - view.start) * view.perSecond;
+    pen[down ? "lineTo" : "moveTo"](x, view.at(high));
+    if (low < high) pen.lineTo(x, view.at(low));
+    down = true;
+  }
+}
+
+function paintLine(pen, view, colour, width, wanted = () => true) {
+  pen.strokeStyle = colour;
+  pen.lineWidth = width;
+  pen.lineJoin = "round";
+  pen.beginPath();
+  addSamples(pen, view, wanted);
+  pen.stroke();
+}
+
+function paintContributions(pen, view) {
+  const { start, rate, curve, largest } = view.recording.contributions;
+  const share = (i) => (curve[Math.round((i / view.recording.rate - start) * rate)] ?? 0) / largest;
+  paintLine(pen, view, view.colours.raise, 2.6, (i) => share(i) > FAINT);
+  paintLine(pen, view, view.colours.lower, 2.6, (i) => share(i) < -FAINT);
+  const base = view.height + RIBBON / 2, wide = Math.max(1, view.perSecond / rate);
+  curve.forEach((value, k) => {
+    const x = (start + k / rate - view.start) * view.perSecond;
+    if (x < -wide || x > view.width || Math.abs(value) <= FAINT * largest) return;
+    const size = (value / largest) * (RIBBON / 2 - 3);
+    pen.fillStyle = size > 0 ? view.colours.raise : view.colours.lower;
+    pen.fillRect(x, Math.min(base, base - size), wide, Math.abs(size));
+  });
+  pen.fillStyle = view.colours.soft;
+  pen.fillRect(0, base, view.width, 0.5);
+}
+
+/** Whether a window is used, and why not. */
+export function verdictOf({ ok, score, reason }) {
+  return ok ? say("good", { score: number(score, 2) }) : say("refused", { reason: say(`reason_${reason}`) });
+}
+
+function paintVerdicts(pen, view) {
+  const top = view.full - VERDICT;
+  pen.font = "11px system-ui, sans-serif";
+  pen.textBaseline = "middle";
+  for (const window of view.recording.windows ?? []) {
+    const x = (window.start - view.start) * view.perSecond, wide = (window.stop - window.start) * view.perSecond;
+    if (x > view.width || x + wide < 0) continue;
+    if (!window.ok) {
+      pen.globalAlpha = 0.45;
+      pen.fillStyle = view.colours.refused;
+      pen.fillRect(x, 0, wide, view.height);
+      pen.globalAlpha = 1;
+    }
+    pen.fillStyle = window.ok ? view.colours.good : view.colours.warn;
+    pen.fillRect(x + 1, top, wide - 2, 4);
+    pen.fillText(verdictOf(window), Math.max(x, 0) + 6, top + 13);
+  }
+}
+
+function paintTime(pen, view) {
+  pen.fillStyle = view.colours.soft;
+  pen.font = "11px system-ui, sans-serif";
+  pen.textBaseline = "top";
+  const every = Math.max(1, Math.ceil(40 / view.perSecond));
+  const end = Math.min(view.start + view.width / view.perSecond, view.recording.seconds);
+  for (let s = Math.ceil(view.start / every) * every; s <= end; s += every) pen.fillText(`${number(s)} s`, (s - view.start) * view.perSecond + 3, 3);
+}
+
+function paintWatermark(pen, view) {
+  pen.save();
+  pen.globalAlpha = 0.16;
+  pen.fillStyle = view.colours.warn;
+  pen.font = "700 24px system-ui, sans-serif";
+  pen.textBaseline = "middle";
+  for (let x = 16 - ((view.start * view.perSecond) % 380); x < view.width; x += 380) pen.fillText(say("watermark"), x, view.height - 22);
+  pen.restore();
+}
+
+/** Paints one stretch of a recording; `view` has start, zoom, width, full (height) and colours. */
+function paint(pen, view) {
+  view.height = view.full - VERDICT - (view.recording.contributions ? RIBBON : 0);
+  view.perSecond = SPEED * MM * view.zoom;
+  const middle = (view.recording.high + view.recording.low) / 2;
+  view.at = (millivolts) => view.height / 2 - (millivolts - middle) * GAIN * MM * view.zoom;
+  pen.fillStyle = view.colours.paper;
+  pen.fillRect(0, 0, view.width, view.full);
+  paintGrid(pen, view);
+  if (view.recording.marked) paintWatermark(pen, view);
+  paintVerdicts(pen, view);
+  pen.save();
+  pen.beginPath();
+  pen.rect(0, 0, view.width, view.height);
+  pen.clip();
+  paintLine(pen, view, view.colours.ink, 1.3);
+  pen.restore();
+  if (view.recording.contributions) paintContributions(pen, view);
+  paintTime(pen, view);
+}
+
+/** Puts the recording on paper: rows of 6 s at 25 mm/s and 10 mm/mV, at most 30 s. */
+export function onPaper(host, recording) {
+  const rows = [];
+  const extra = (VERDICT + (recording.contributions ? RIBBON : 0)) / MM; // mm
+  const shown = Math.min(recording.seconds, MOST);
+  for (let start = 0; start < shown - 0.01; start += ROW) {
+    const seconds = Math.min(ROW, shown - start), height = tall(recording) + extra;
+    const canvas = document.createElement("canvas");
+    Object.assign(canvas, { width: seconds * SPEED * MM * 3, height: height * MM * 3 });
+    canvas.style.width = `${seconds * SPEED}mm`;
+    canvas.style.height = `${height}mm`;
+    const pen = canvas.getContext("2d");
+    pen.scale(3, 3);
+    paint(pen, { recording, start, zoom: 1, width: seconds * SPEED * MM, full: height * MM, colours: PRINTED });
+    rows.push(canvas);
+  }
+  const words = document.createElement("p");
+  words.className = "small";
+  words.textContent = scaleWords(1) + (shown < recording.seconds - 0.01 ? ` ${say("first_shown", { seconds: number(shown) })}` : "");
+  host.replaceChildren(...rows, words);
+}
+
+/** What the squares mean at a zoom. */
+export function scaleWords(zoom) {
+  const small = zoom * MM < 2.5 ? 5 : 1;
+  return say("scale", { speed: number(SPEED * zoom, 2), gain: number(GAIN * zoom, 2), ms: number(0.04 * small, 2), mv: number(0.1 * small, 1) });
+}
+
+/** The trace on screen. `moved` is called after every change of what is shown. */
+export class Trace {
+  constructor(host, moved) {
+    Object.assign(this, { host, moved, canvas: host.querySelector("canvas"), recording: null, start: 0, zoom: 1, fingers: new Map() });
+    host.addEventListener("keydown", (event) => this.#key(event));
+    host.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
+    host.addEventListener("pointerdown", (event) => this.#touch(event));
+    host.addEventListener("pointermove", (event) => this.#drag(event));
+    for (const end of ["pointerup", "pointercancel"]) host.addEventListener(end, (event) => this.fingers.delete(event.pointerId));
+    new ResizeObserver(() => this.redraw()).observe(host);
+  }
+
+  /** Seconds that fit on the screen. */
+  get span() {
+    return this.host.clientWidth / (SPEED * MM * this.zoom);
+  }
+
+  show(recording, start = this.start) {
+    this.recording = recording;
+    this.scroll(start);
+  }
+
+  scroll(start) {
+    this.start = Math.max(0, Math.min(start, (this.recording?.seconds ?? 0) - this.span));
+    this.redraw();
+  }
+
+  zoomBy(steps, centre = 0.5) {
+    const place = Math.max(0, Math.min(ZOOMS.length - 1, ZOOMS.indexOf(this.zoom) + steps));
+    const kept = this.start + this.span * centre;
+    this.zoom = ZOOMS[place];
+    this.scroll(kept - this.span * centre);
+  }
+
+  redraw() {
+    if (!this.waiting) this.waiting = requestAnimationFrame(() => { this.waiting = 0; this.#draw(); });
+  }
+
+  #draw() {
+    const { recording, canvas, host } = this;
+    if (!recording || !host.clientWidth) return;
+    const full = tall(recording) * MM * Math.min(this.zoom, 2) + VERDICT + (recording.contributions ? RIBBON : 0);
+    const dense = Math.min(window.devicePixelRatio || 1, 3);
+    canvas.style.height = `${full}px`;
+    Object.assign(canvas, { width: Math.round(host.clientWidth * dense), height: Math.round(full * dense) });
+    const style = getComputedStyle(host);
+    const colours = Object.fromEntries(Object.keys(PRINTED).map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
+    const pen = canvas.getContext("2d");
+    pen.scale(dense, dense);
+    paint(pen, { recording, start: this.start, zoom: this.zoom, width: host.clientWidth, full, colours });
+    this.moved(this);
+  }
+
+  #key(event) {
+    const far = this.recording?.seconds ?? 0;
+    const moves = { ArrowLeft: -0.2, ArrowRight: 0.2, PageUp: -0.9, PageDown: 0.9 };
+    if (event.key in moves) this.scroll(this.start + moves[event.key] * this.span);
+    else if (event.key === "Home") this.scroll(0);
+    else if (event.key === "End") this.scroll(far);
+    else if (event.key === "+" || event.key === "=") this.zoomBy(1);
+    else if (event.key === "-") this.zoomBy(-1);
+    else return;
+    event.preventDefault();
+  }
+
+  #wheel(event) {
+    const sideways = event.deltaX || (event.shiftKey ? event.deltaY : 0);
+    if (event.ctrlKey || event.metaKey) this.zoomBy(-Math.sign(event.deltaY), event.offsetX / this.host.clientWidth);
+    else if (sideways) this.scroll(this.start + sideways / (SPEED * MM * this.zoom));
+    else return;
+    event.preventDefault();
+  }
+
+  #touch(event) {
+    this.host.setPointerCapture(event.pointerId);
+    this.fingers.set(event.pointerId, event.clientX);
+    this.apart = this.#apart();
+  }
+
+  #apart() {
+    const [a, b] = this.fingers.values();
+    return this.fingers.size === 2 ? Math.abs(a - b) : 0;
+  }
+
+  #drag(event) {
+    if (!this.fingers.has(event.pointerId)) return;
+    const before = this.fingers.get(event.pointerId);
+    this.fingers.set(event.pointerId, event.clientX);
+    if (this.fingers.size === 1) return this.scroll(this.start - (event.clientX - before) / (SPEED * MM * this.zoom));
+    const ratio = this.#apart() / (this.apart || 1);
+    if (ratio > 1.5 || ratio < 0.67) {
+      this.zoomBy(ratio > 1 ? 1 : -1);
+      this.apart = this.#apart();
+    }
+  }
+}

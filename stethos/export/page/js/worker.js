@@ -1,0 +1,172 @@
+/** All that is computed: reading files, judging windows, scoring, and the contributions of waves. One request at a
+ * time, in order; "cancel" and the frames of a strap do not wait. */
+
+import * as ort from "../ort/ort.wasm.min.mjs";
+import { heartRate, rPeaks } from "./beats.js";
+import { sniff } from "./formats.js";
+import { CHANNEL, frame, joined } from "./polar.js";
+import { prepare } from "./prepare.js";
+import { crop, windows } from "./quality.js";
+import { PLAYERS, curve, delineator, explain as shares, sceneOf } from "./waves.js";
+
+const UNSTATED = "not stated"; // the lead of a file that does not say
+const AT_ONCE = 8; // windows a run of the graph, between which one can cancel
+
+let model = null; // {about, session, layers}
+let recording = null; // {values, rate, lead, windows, synthetic, logits}
+let strap = []; // frames so far
+let cancelled = false;
+
+/** Loads graph, description and delineator; the graph must be the one that the page was built with. */
+async function load({ files }) {
+  const [about, listed, waves] = await Promise.all(
+    ["export.json", "files.json", "delineator.json"].map(async (name) => (await fetched(files[name])).json()),
+  );
+  if (!crypto.subtle) throw new Error("a page with a model needs https, 127.0.0.1 or a disk; open it there.");
+  const graph = await (await fetched(files["score.onnx"])).arrayBuffer();
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", graph));
+  const hash = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  if (hash !== listed.sha256["score.onnx"]) throw new Error("score.onnx is not the file that this page was built with; load the page again.");
+  ort.env.logLevel = "error"; // not what it thinks of a graph's tidiness
+  ort.env.wasm.numThreads = 1;
+  const address = (file) => (file instanceof Blob ? URL.createObjectURL(file) : file);
+  ort.env.wasm.wasmPaths = { mjs: address(files["ort/ort-wasm-simd-threaded.mjs"]), wasm: address(files["ort/ort-wasm-simd-threaded.wasm"]) };
+  const session = await ort.InferenceSession.create(new Uint8Array(graph), { executionProviders: ["wasm"], logSeverityLevel: 3 });
+  model = { about, session, layers: delineator(waves) };
+  return { about, samples: listed.samples };
+}
+
+/** A file at its address, or as a blob where the page is one file. */
+async function fetched(file) {
+  if (file instanceof Blob) return new Response(file);
+  const answer = await fetch(file);
+  if (!answer.ok) throw new Error(`${new URL(file).pathname} could not be had (${answer.status}); build the page again.`);
+  return answer;
+}
+
+/** Reads a file and judges its windows. */
+function open({ bytes, name, synthetic, rate, unit, lead }) {
+  const read = sniff(new Uint8Array(bytes), name, { rate, unit });
+  return taken({ ...read, lead: read.lead === UNSTATED && lead ? lead : read.lead }, { name, synthetic });
+}
+
+function taken(read, { name, synthetic }) {
+  const { values, rate } = read;
+  recording = { values, rate, lead: read.lead, synthetic, windows: windows(values, rate, model.about.seconds), logits: null };
+  const [low, high] = extent(values);
+  const rest = { when: read.when ?? null, device: read.device ?? "", classification: read.classification ?? "" };
+  const shown = Float32Array.from(values);
+  return {
+    name, synthetic, lead: read.lead, rate, low, high, values: shown, windows: recording.windows, ...rest,
+    seconds: values.length / rate, heartRate: heartRate(rPeaks(values, rate), rate),
+  };
+}
+
+/** Millivolts between which all but the rarest samples lie; a small span where nothing is known. */
+function extent(values) {
+  const known = Float32Array.from(values).filter(Number.isFinite).sort();
+  return known.length ? [known[Math.floor(0.0005 * known.length)], known[Math.ceil(0.9995 * known.length) - 1]] : [-1, 1];
+}
+
+/** The answer to the person's facts: "ask" for them, "abstain" with reasons, or "scored". */
+async function judge({ age, paced, answered, allow }) {
+  const { about } = model, use = about.intended_use ?? {};
+  const used = recording.windows.filter((window) => window.ok);
+  if (recording.lead !== about.lead) {
+    const code = recording.lead === UNSTATED ? "unstated" : "lead";
+    return { kind: "abstain", reasons: [{ code, needed: about.lead, lead: recording.lead }] };
+  }
+  const refused = [];
+  if (!used.length) refused.push({ code: "quality", seconds: about.seconds, reasons: [...new Set(recording.windows.map((window) => window.reason))] });
+  if (about.origin !== "real" && !recording.synthetic && !allow) refused.push({ code: "synthetic" });
+  if (age !== null && age < (use.age_min ?? 0)) refused.push({ code: "young", age: use.age_min });
+  if (paced && use.paced === "abstain") refused.push({ code: "paced" });
+  if (refused.length) return { kind: "abstain", reasons: refused };
+  if (!answered) return { kind: "ask" };
+  recording.logits ??= await logitsOf(used);
+  const logit = recording.logits.reduce((sum, one) => sum + one, 0) / used.length;
+  const unchecked = [age === null && "age", paced === null && use.paced === "abstain" && "paced"].filter(Boolean);
+  return { kind: "scored", logit, score: 1 / (1 + Math.exp(-logit)), used: used.length, all: recording.windows.length, unchecked, ...placed(logit) };
+}
+
+/** The group of the score, its operating point, and on which side of that it lies. */
+function placed(logit) {
+  const { risk_groups: groups = [], operating_points: points = [], threshold } = model.about;
+  const group = groups.find((one) => logit >= (one.from ?? -Infinity) && logit < (one.to ?? Infinity)) ?? null;
+  const point = points.find((one) => one.logit === threshold.logit) ?? points[0] ?? null;
+  return { group, point, above: logit >= threshold.logit };
+}
+
+function upright(window) {
+  const part = crop(recording.values, recording.rate, window.start, window.stop);
+  return model.about.correct_polarity && window.inverted ? part.map((value) => -value) : part;
+}
+
+async function logitsOf(used) {
+  const { samples } = model.about;
+  const x = new Float32Array(used.length * samples);
+  used.forEach((window, i) => x.set(prepare(model.about.prepare, upright(window), recording.rate), i * samples));
+  return scores(x, used.length);
+}
+
+/** Prepared windows, `count` in a row, to logits; `told` hears how many are done, and where it listens one can cancel. */
+async function scores(x, count, told) {
+  const { samples } = model.about, found = [];
+  for (let i = 0; i < count; i += AT_ONCE) {
+    const rows = Math.min(AT_ONCE, count - i);
+    const input = new ort.Tensor("float32", x.slice(i * samples, (i + rows) * samples), [rows, 1, samples]);
+    found.push(...(await model.session.run({ x: input })).logit.data);
+    told?.(i + rows, count);
+    await new Promise((resolve) => setTimeout(resolve)); // a cancel may have come
+    if (told && cancelled) throw new Error("cancelled");
+  }
+  return found;
+}
+
+/** Contributions of the waves of the first window that is used. */
+async function explain(_, told) {
+  cancelled = false;
+  const { about } = model, window = recording.windows.find((one) => one.ok);
+  const scene = sceneOf(about.prepare, upright(window), recording.rate, model.layers);
+  const found = await shares((x, count) => scores(x, count, (done, all) => told({ done, all })), scene);
+  const values = found.values.map((share) => share[0]);
+  const spread = Float32Array.from(curve(scene, values));
+  const largest = spread.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-12);
+  return {
+    names: PLAYERS, values, full: found.full[0], empty: found.empty[0],
+    start: window.start, stop: window.stop, rate: about.prepared_rate, curve: spread, largest,
+  };
+}
+
+/** Samples of one frame of the strap, for the trace; the whole is kept until `strapped`. */
+function streamed({ bytes }) {
+  const read = frame(new Uint8Array(bytes));
+  strap.push(read);
+  return { values: Float32Array.from(read.values) };
+}
+
+/** The end of a strap's recording: judged, but of no lead that a model reads. */
+function strapped() {
+  if (!strap.length) throw new Error("No sample came from the chest strap; wet its electrodes, wear it, and try again.");
+  const frames = strap;
+  strap = [];
+  return taken({ ...joined(frames), lead: CHANNEL }, { name: "Polar H10", synthetic: false });
+}
+
+const VERBS = { load, open, judge, explain, streamed, strapped };
+let queue = Promise.resolve();
+
+async function answer({ id, verb, given }) {
+  try {
+    const done = await VERBS[verb](given, (part) => self.postMessage({ id, part }));
+    self.postMessage({ id, done }, [done.values, done.curve].filter(ArrayBuffer.isView).map((array) => array.buffer));
+  } catch (error) {
+    self.postMessage({ id, failed: error?.message ?? String(error), code: error?.code ?? "" });
+  }
+}
+
+self.onmessage = ({ data }) => {
+  if (data.verb === "cancel") cancelled = true;
+  else if (data.verb === "streamed") answer(data);
+  else queue = queue.then(() => answer(data));
+};

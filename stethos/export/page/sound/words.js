@@ -1,0 +1,33 @@
+/** What the page of sounds says beside `js/words.js`, in English, German and Chinese. */
+import { WORDS } from "../js/words.js";
+
+Object.assign(WORDS, {
+  sound_device: ["Research software. It compares sounds and inspects no machine.", "Forschungssoftware. Sie vergleicht Geräusche und prüft keine Maschine.", "研究软件。仅比较声音，不检查机器。"],
+  sound_private: ["Nothing leaves this device: sound is heard and scored here only, and not kept.", "Nichts verlässt dieses Gerät: Geräusche werden nur hier gehört und bewertet, nicht aufbewahrt.", "任何数据都不会离开本设备：声音仅在此收听和评分，不予保存。"],
+  sound_subtitle: ["{name}, by its sound", "{name}, nach dem Geräusch", "{name}，依据声音"],
+  sound_synthetic: ["This model was trained on a simulated factory. What it says is no evidence about real machines.", "Dieses Modell wurde an einer simulierten Fabrik trainiert. Was es sagt, ist kein Beleg über wirkliche Maschinen.", "该模型基于模拟工厂训练，其结果不能作为关于真实机器的证据。"],
+  sound_machine: ["The machine", "Die Maschine", "机器"],
+  sound_which: ["Which one is heard", "Welche gehört wird", "所听的机器"],
+  sound_threshold: ["Threshold {threshold}. Nine in ten normal recordings that it does not remember score no higher, so that about one in ten lies above.", "Schwelle {threshold}. Neun von zehn normalen Aufnahmen, die es nicht im Gedächtnis hat, liegen nicht höher, also liegt etwa eine von zehn darüber.", "阈值 {threshold}。未被记忆的正常录音中约十分之九不高于此值，约十分之一高于此值。"],
+  sound_alarm_rule: ["Alarm where {k} of the last {n} blocks lie above {threshold}. {says}", "Alarm, wenn {k} der letzten {n} Abschnitte über {threshold} liegen. {says}", "最近 {n} 段中有 {k} 段高于 {threshold} 时报警。{says}"],
+  sound_no_alarm: ["No alarm was set for it.", "Für sie wurde kein Alarm eingestellt.", "尚未为其设置报警。"],
+  sound_same: ["Use the microphone, place, gain and room of its normal recordings: another microphone is another sound.", "Mikrofon, Ort, Pegel und Raum der normalen Aufnahmen verwenden: Ein anderes Mikrofon ist ein anderes Geräusch.", "请使用与正常录音相同的麦克风、位置、增益和环境：换麦克风即换声音。"],
+  sound_title: ["Sound", "Geräusch", "声音"],
+  sound_listen: ["Listen", "Zuhören", "开始收听"],
+  sound_stop: ["Stop", "Beenden", "停止"],
+  sound_open: ["Open a WAV file", "WAV-Datei öffnen", "打开 WAV 文件"],
+  sound_listening: ["Listening: {seconds} s, a score every {block} s", "Hört zu: {seconds} s, alle {block} s ein Wert", "正在收听：{seconds} 秒，每 {block} 秒一个分数"],
+  sound_changed: ["The browser alters what the microphone hears ({what}); scores do not hold.", "Der Browser verändert, was das Mikrofon hört ({what}); die Werte gelten nicht.", "浏览器改变了麦克风信号（{what}），分数无效。"],
+  sound_refused: ["The microphone could not be used: {reason}. Allow it for this page, or open a file.", "Das Mikrofon ließ sich nicht nutzen: {reason}. Für diese Seite erlauben oder eine Datei öffnen.", "无法使用麦克风：{reason}。请允许本页使用，或打开文件。"],
+  sound_picture: ["Spectrogram, 0 to 8 kHz, the newest on the right", "Spektrogramm, 0 bis 8 kHz, das Neueste rechts", "频谱图，0 至 8 kHz，最新在右侧"],
+  sound_scores: ["Score of each block against the threshold", "Wert jedes Abschnitts gegen die Schwelle", "各段分数与阈值"],
+  sound_above: ["{what}: score {score}, above the threshold of {threshold}. It sounds unlike the normal recordings of {name}.", "{what}: Wert {score}, über der Schwelle von {threshold}. Es klingt anders als die normalen Aufnahmen von {name}.", "{what}：分数 {score}，高于阈值 {threshold}。与 {name} 的正常录音不同。"],
+  sound_below: ["{what}: score {score}, not above the threshold of {threshold}. No difference from the normal recordings of {name} was heard; that is no proof that it is in order.", "{what}: Wert {score}, nicht über der Schwelle von {threshold}. Kein Unterschied zu den normalen Aufnahmen von {name} war zu hören; das beweist nicht, dass alles in Ordnung ist.", "{what}：分数 {score}，未高于阈值 {threshold}。未听出与 {name} 正常录音的差别，但这并不证明机器正常。"],
+  sound_alarm: ["ALARM: {k} of the last {n} blocks lie above {threshold}.", "ALARM: {k} der letzten {n} Abschnitte liegen über {threshold}.", "报警：最近 {n} 段中有 {k} 段高于 {threshold}。"],
+  sound_file: ["The file", "Die Datei", "该文件"],
+  sound_block: ["The last block", "Der letzte Abschnitt", "最近一段"],
+  sound_empty: ["Not judged: there are no samples.", "Nicht beurteilt: Es gibt keine Abtastwerte.", "未判定：没有采样。"],
+  sound_silent: ["Not judged: there is no sound; look at the microphone.", "Nicht beurteilt: Es ist nichts zu hören; Mikrofon prüfen.", "未判定：没有声音；请检查麦克风。"],
+  sound_clipped: ["Not judged: more than a fifth is at full scale; lower the gain.", "Nicht beurteilt: Mehr als ein Fünftel ist übersteuert; Pegel senken.", "未判定：超过五分之一的采样削波；请降低增益。"],
+  sound_ask: ["Tick the box under the machine to see what a model of a simulated factory says.", "Das Kästchen unter der Maschine ankreuzen, um zu sehen, was ein Modell einer simulierten Fabrik sagt.", "勾选机器下方的选项，以查看模拟工厂模型的结果。"],
+});

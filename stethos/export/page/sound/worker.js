@@ -1,0 +1,95 @@
+/** All that is computed of a sound: windows, the spectrogram, the graphs, and what blocks make together. One request at
+ * a time, in order. */
+
+import * as ort from "../ort/ort.wasm.min.mjs";
+import { alarmed, unusable, wav, windows } from "./clip.js";
+import { resample } from "../js/resample.js";
+import { Columns } from "./spectrogram.js";
+
+const FILES = ["score.onnx", "judge.onnx"];
+let model = null; // {about, score, judge}
+let live = null; // {rate, pieces, length, columns, scores}
+
+/** Loads the description and the graphs, which must be those that the page was built with. */
+async function load({ files }) {
+  const [about, listed] = await Promise.all(["export.json", "files.json"].map(async (name) => (await fetched(files[name])).json()));
+  ort.env.wasm.numThreads = 1;
+  ort.env.wasm.wasmPaths = { mjs: files["ort/ort-wasm-simd-threaded.mjs"], wasm: files["ort/ort-wasm-simd-threaded.wasm"] };
+  const exact = { optimization: { disable_specified_optimizers: "Pad_Fusion" } }; // it lets MaxPool pad with −∞ for 0
+  const [score, judge] = await Promise.all(FILES.map(async (name) => {
+    const graph = await (await fetched(files[name])).arrayBuffer();
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", graph));
+    const hash = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+    if (hash !== listed.sha256[name]) throw new Error(`${name} is not the file that this page was built with; load the page again.`);
+    return ort.InferenceSession.create(new Uint8Array(graph), { executionProviders: ["wasm"], extra: exact });
+  }));
+  model = { about, score, judge };
+  return { about };
+}
+
+async function fetched(file) {
+  const answer = await fetch(file);
+  if (!answer.ok) throw new Error(`${new URL(file).pathname} could not be had (${answer.status}); build the page again.`);
+  return answer;
+}
+
+/** One window: its embedding, and its score by every machine. */
+async function heard(window) {
+  const { embedding, score } = await model.score.run({ x: new ort.Tensor("float32", window, [1, 1, window.length]) });
+  return { embedding: embedding.data, scores: [...score.data] };
+}
+
+/** A file: its windows, and the whole by its mean embedding, as Python judges it. */
+async function open({ bytes }) {
+  const { about } = model, { values, rate } = wav(new Uint8Array(bytes), Number(about.channel));
+  const reason = unusable(values), sound = resample(values, rate, about.rate);
+  const columns = new Columns(), picture = [columns.push(sound), columns.end()], found = { rate, seconds: values.length / rate };
+  const shown = Float32Array.from([...picture[0], ...picture[1]]);
+  if (reason) return { ...found, columns: shown, reason, blocks: [] };
+  const each = [];
+  for (const window of windows(sound, about.samples, about.level)) each.push(await heard(window));
+  const mean = Float32Array.from(each[0].embedding, (_, i) => each.reduce((sum, { embedding }) => sum + embedding[i], 0) / each.length);
+  const { score } = await model.judge.run({ embedding: new ort.Tensor("float32", mean, [1, mean.length]) });
+  return { ...found, columns: shown, whole: [...score.data], blocks: each.map(({ scores }) => ({ scores, reason: "" })) };
+}
+
+/** The beginning of what a microphone hears at a rate. */
+function listen({ rate }) {
+  live = { rate, pieces: [], length: 0, columns: new Columns(), scores: [] };
+  return {};
+}
+
+/** A piece of it: columns for the picture, and, where a block of the model's length is full, its scores. */
+async function piece({ values }) {
+  const { about } = model, { rate } = live, needed = Math.round(about.seconds * rate);
+  live.pieces.push(values);
+  live.length += values.length;
+  const told = { columns: live.columns.push(resample(values, rate, about.rate)) };
+  if (live.length < needed) return told;
+  const all = new Float32Array(live.length);
+  live.pieces.reduce((at, part) => (all.set(part, at), at + part.length), 0);
+  Object.assign(live, { pieces: [all.slice(needed)], length: all.length - needed });
+  const block = all.slice(0, needed), reason = unusable(block);
+  if (reason) return { ...told, block: { reason, scores: about.machines.map(() => NaN) } };
+  const { scores } = await heard(windows(resample(block, rate, about.rate), about.samples, about.level)[0]);
+  return { ...told, block: { reason, scores } };
+}
+
+/** Whether the blocks so far are an alarm of a machine; null where it has none. */
+function alarm({ machine, blocks }) {
+  const { alarm: rules } = model.about.machines[machine];
+  return { alarm: rules && alarmed(blocks.map(({ scores }) => scores[machine]), rules) };
+}
+
+const VERBS = { load, open, listen, piece, alarm };
+let queue = Promise.resolve();
+
+async function answer({ id, verb, given }) {
+  try {
+    self.postMessage({ id, done: await VERBS[verb](given) });
+  } catch (error) {
+    self.postMessage({ id, failed: error?.message ?? String(error) });
+  }
+}
+
+self.onmessage = ({ data }) => (queue = queue.then(() => answer(data)));
