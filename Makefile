@@ -22,10 +22,10 @@ $(BROWSER): tests/page_browser/package-lock.json $(VENV)/.installed
 	-PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --prefix tests/page_browser --ignore-scripts --no-audit --no-fund --loglevel=error
 
 test: $(VENV)/.installed $(BROWSER)  ## the suite without the slow sweeps
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 test-all: $(VENV)/.installed $(BROWSER)  ## with the slow sweeps
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/.installed  ## style, types, floors
 	$(BIN)/ruff check .

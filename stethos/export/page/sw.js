@@ -3,26 +3,27 @@
 
 const STAMP = "stethos-__STAMP__";
 const FILES = ["__FILES__"];
+const scope = /** @type {ServiceWorkerGlobalScope} */ (/** @type {unknown} */ (self));
 
-self.addEventListener("install", (event) => {
+scope.addEventListener("install", (event) => {
   const keep = async () => {
     const cache = await caches.open(STAMP);
     await cache.addAll(FILES.map((file) => new Request(file, { cache: "no-cache" })));
-    await self.skipWaiting();
+    await scope.skipWaiting();
   };
   event.waitUntil(keep());
 });
 
-self.addEventListener("activate", (event) => {
+scope.addEventListener("activate", (event) => {
   const tidy = async () => {
     for (const name of await caches.keys()) if (name.startsWith("stethos-") && name !== STAMP) await caches.delete(name);
-    await self.clients.claim();
+    await scope.clients.claim();
   };
   event.waitUntil(tidy());
 });
 
-self.addEventListener("fetch", (event) => {
-  if (event.request.method !== "GET" || new URL(event.request.url).origin !== self.location.origin) return;
+scope.addEventListener("fetch", (event) => {
+  if (event.request.method !== "GET" || new URL(event.request.url).origin !== scope.location.origin) return;
   const answer = async () => {
     try {
       return await fetch(event.request);

@@ -12,15 +12,18 @@ export const able = () => Boolean(globalThis.navigator?.bluetooth);
  * @returns {Promise<() => Promise<void>>} Stops the recording and lets go of the strap.
  */
 export async function connect(onFrame, onLost) {
-  const device = await navigator.bluetooth.requestDevice({ filters: [{ namePrefix: "Polar H10" }], optionalServices: [SERVICE] });
+  const { bluetooth } = navigator;
+  if (!bluetooth) throw new Error("no Web Bluetooth");
+  const device = await bluetooth.requestDevice({ filters: [{ namePrefix: "Polar H10" }], optionalServices: [SERVICE] });
   const server = await device.gatt.connect();
   let wanted = true;
   device.addEventListener("gattserverdisconnected", () => wanted && onLost());
   try {
     const service = await server.getPrimaryService(SERVICE);
     const [control, data] = [await service.getCharacteristic(CONTROL), await service.getCharacteristic(DATA)];
-    data.addEventListener("characteristicvaluechanged", ({ target: { value } }) => {
-      onFrame(value.buffer.slice(value.byteOffset, value.byteOffset + value.byteLength));
+    data.addEventListener("characteristicvaluechanged", () => {
+      const { value } = data;
+      if (value) onFrame(value.buffer.slice(value.byteOffset, value.byteOffset + value.byteLength));
     });
     await data.startNotifications();
     await control.startNotifications();

@@ -2,6 +2,7 @@
 
 const NAME = "stethos", STORE = "answers";
 
+/** @returns {Promise<IDBDatabase>} */
 function database() {
   return new Promise((resolve, reject) => {
     const request = indexedDB.open(NAME, 1);
@@ -11,6 +12,8 @@ function database() {
   });
 }
 
+/** @template T @param {IDBTransactionMode} mode @param {(store: IDBObjectStore) => IDBRequest<T>} work
+ * @returns {Promise<T>} */
 async function through(mode, work) {
   const held = await database();
   try {
@@ -24,10 +27,10 @@ async function through(mode, work) {
   }
 }
 
-/** Keeps one answer, a plain object. */
+/** Keeps one answer. @param {import("./types.d.ts").Kept} answer */
 export const keep = (answer) => through("readwrite", (store) => store.add(answer));
 
-/** All kept answers, the newest first. */
+/** All kept answers, the newest first. @returns {Promise<import("./types.d.ts").Kept[]>} */
 export const kept = async () => (await through("readonly", (store) => store.getAll())).reverse();
 
 /** Erases all of them. */

@@ -2,26 +2,31 @@
 
 import { moment, number, ofHundred, say, targetWords } from "./words.js";
 
-/** An element with text, attributes and children. */
+/** @import {About, Abstained, Contributions, Interval, Kept, Outcome, Scored} from "./types.d.ts" */
+
+/** An element with text, attributes and children.
+ * @param {string} tag @param {{text?: string, [name: string]: string | number | undefined}} given
+ * @param {(Element | string)[]} children @returns {HTMLElement} */
 export function element(tag, { text, ...attributes } = {}, children = []) {
-  const made = document.createElementNS(tag in SVG ? "http://www.w3.org/2000/svg" : "http://www.w3.org/1999/xhtml", tag);
+  const space = tag in SVG ? "http://www.w3.org/2000/svg" : "http://www.w3.org/1999/xhtml";
+  const made = /** @type {HTMLElement} */ (document.createElementNS(space, tag)); // what is drawn is only put somewhere
   if (text !== undefined) made.textContent = text;
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, String(value));
   made.append(...children);
   return made;
 }
 
 const SVG = { svg: 1, rect: 1, line: 1 };
 
-/** A share with its interval as words. */
+/** A share with its interval as words. @param {Interval} share */
 function hundred([value, low, high]) {
   const counts = ofHundred(value, low, high);
   return say("range", { value: counts[0], low: counts[1], high: counts[2] });
 }
 
-const joined = (words) => new Intl.ListFormat(document.documentElement.lang, { type: "conjunction" }).format(words);
+const joined = (/** @type {string[]} */ words) => new Intl.ListFormat(document.documentElement.lang, { type: "conjunction" }).format(words);
 
-/** Why there is no score, as sentences. */
+/** Why there is no score, as sentences. @param {Abstained} outcome */
 export function reasons(outcome) {
   return outcome.reasons.map((reason) => {
     const words = { ...reason, seconds: number(reason.seconds ?? 0), reasons: joined((reason.reasons ?? []).map((one) => say(`reason_${one}`))) };
@@ -29,7 +34,7 @@ export function reasons(outcome) {
   });
 }
 
-/** The answer of the worker as elements. */
+/** The answer of the worker as elements. @param {Element} host @param {Outcome} outcome @param {About} about */
 export function showOutcome(host, outcome, about) {
   if (outcome.kind === "ask") return host.replaceChildren(element("p", { text: say("ask_first") }));
   if (outcome.kind === "abstain") {
@@ -39,15 +44,17 @@ export function showOutcome(host, outcome, about) {
   host.replaceChildren(...risk(outcome, about), ...sides(outcome, about), ...seen(outcome));
 }
 
+/** @param {Scored} outcome @param {About} about */
 function risk({ group }, about) {
   const mark = about.origin === "real" ? [] : [element("strong", { class: "mark", text: say("synthetic") }), " "];
   if (!group) return [element("p", { class: "verdict" }, [...mark, say("no_group")])];
   const [risk, low, high] = ofHundred(group.risk, group.low, group.high);
   const where = say(about.origin === "real" ? "tested" : "simulated");
-  const bar = element("div", { class: "scalebar", "aria-hidden": "true" }, [element("i"), element("b")]);
-  bar.children[0].style.left = `${100 * group.low}%`;
-  bar.children[0].style.width = `${100 * (group.high - group.low)}%`;
-  bar.children[1].style.left = `${100 * group.risk}%`;
+  const [span, middle] = [element("i"), element("b")];
+  const bar = element("div", { class: "scalebar", "aria-hidden": "true" }, [span, middle]);
+  span.style.left = `${100 * group.low}%`;
+  span.style.width = `${100 * (group.high - group.low)}%`;
+  middle.style.left = `${100 * group.risk}%`;
   return [
     element("p", { class: "verdict" }, [...mark, say("risk", { risk, low, high, target: targetWords(about.target), where })]),
     bar,
@@ -55,6 +62,7 @@ function risk({ group }, about) {
   ];
 }
 
+/** @param {Scored} outcome @param {About} about */
 function sides({ above, point }, about) {
   const side = element("p", { text: say(above ? "above" : "below") });
   if (!point) return [side];
@@ -63,6 +71,7 @@ function sides({ above, point }, about) {
   return [side, element("p", { text: words.join(" ") })];
 }
 
+/** @param {Scored} outcome */
 function seen(outcome) {
   const used = say("used", { used: number(outcome.used), all: number(outcome.all), score: number(outcome.score, 3, { minimumFractionDigits: 3 }) });
   const lines = [element("p", { class: "small", text: used })];
@@ -70,7 +79,7 @@ function seen(outcome) {
   return lines;
 }
 
-/** A bar for each wave, the longest as long as there is room. */
+/** A bar for each wave, the longest as long as there is room. @param {Element} host @param {Contributions} found */
 export function showBars(host, found) {
   const most = Math.max(...found.values.map(Math.abs), 1e-12);
   const words = say("bars", { baseline: say("isoelectric"), from: number(found.start, 1), to: number(found.stop, 1) });
@@ -86,7 +95,7 @@ export function showBars(host, found) {
   host.replaceChildren(element("p", { class: "small", text: words }), element("ol", { class: "plain" }, rows));
 }
 
-/** What the model is, as a list of terms. */
+/** What the model is, as a list of terms. @param {Element} host @param {About} about */
 export function showAbout(host, about) {
   const use = about.intended_use ?? {};
   const rows = [
@@ -100,7 +109,7 @@ export function showAbout(host, about) {
   host.replaceChildren(...rows.filter(([, words]) => words).flatMap(([key, words]) => [element("dt", { text: say(key) }), element("dd", { text: words })]));
 }
 
-/** An answer in a few words, for the list of kept ones. */
+/** An answer in a few words, for the list of kept ones. @param {Kept} answer */
 function inShort(answer) {
   if (answer.kind === "abstain") return `${say("abstains")}: ${reasons(answer).join(" ")}`;
   const mark = answer.origin === "real" ? "" : ` (${say("synthetic")})`;
@@ -109,8 +118,8 @@ function inShort(answer) {
   return `${targetWords(answer.target)}: ${say("in_hundred", { risk, low, high })}${mark}`;
 }
 
-/** The kept answers as rows of a table. */
+/** The kept answers as rows of a table. @param {Element} body @param {Kept[]} answers */
 export function showHistory(body, answers) {
-  const cells = (answer) => [moment(new Date(answer.when)), answer.file, inShort(answer)].map((text) => element("td", { text }));
+  const cells = (/** @type {Kept} */ answer) => [moment(new Date(answer.when)), answer.file, inShort(answer)].map((text) => element("td", { text }));
   body.replaceChildren(...answers.map((answer) => element("tr", {}, cells(answer))));
 }

@@ -2,6 +2,13 @@
 
 import { say, number } from "./words.js";
 
+/** @import {Contributions, Shown} from "./types.d.ts" */
+/** @typedef {CanvasRenderingContext2D} Pen */
+/** @typedef {typeof PRINTED} Colours */
+/** @typedef {{recording: Shown, start: number, zoom: number, width: number, full: number, colours: Colours}} Stretch */
+/** Of a stretch, pixels of its traces' height and of a second, and where a voltage lies.
+ * @typedef {Stretch & {height: number, perSecond: number, at: (millivolts: number) => number}} View */
+
 const MM = 96 / 25.4; // CSS pixels
 const SPEED = 25; // mm/s
 const GAIN = 10; // mm/mV
@@ -13,14 +20,15 @@ const PRINTED = { ink: "#000", soft: "#444", paper: "#fff", fine: "#f6dcd6", coa
 const ROW = 6; // s, 150 mm of the 174 that A4 leaves
 const MOST = 30; // s on paper
 
-/** Millimetres that a recording needs in height, in large squares. */
+/** Millimetres that a recording needs in height, in large squares. @param {Shown} recording */
 function tall(recording) {
   const span = Math.min(recording.high - recording.low, 8) || 0;
   return Math.max(35, Math.ceil((span * GAIN + 8) / 5) * 5);
 }
 
+/** @param {Pen} pen @param {View} view */
 function paintGrid(pen, view) {
-  for (const [every, colour, width] of [[1, view.colours.fine, 0.5], [5, view.colours.coarse, 0.9]]) {
+  for (const [every, colour, width] of /** @type {const} */ ([[1, view.colours.fine, 0.5], [5, view.colours.coarse, 0.9]])) {
     if (every * MM * view.zoom < 2.5) continue;
     pen.strokeStyle = colour;
     pen.lineWidth = width;
@@ -32,7 +40,8 @@ function paintGrid(pen, view) {
   }
 }
 
-/** Adds the samples that `wanted` accepts to the path; more than two a pixel are drawn as their extremes. */
+/** Adds the samples that `wanted` accepts to the path; more than two a pixel are drawn as their extremes.
+ * @param {Pen} pen @param {View} view @param {(i: number) => boolean} wanted */
 function addSamples(pen, view, wanted) {
   const { values, rate } = view.recording;
   const first = Math.max(0, Math.floor(view.start * rate) - 1);
@@ -50,6 +59,8 @@ function addSamples(pen, view, wanted) {
   }
 }
 
+/** @param {Pen} pen @param {View} view @param {string} colour @param {number} width
+ * @param {(i: number) => boolean} wanted */
 function paintLine(pen, view, colour, width, wanted = () => true) {
   pen.strokeStyle = colour;
   pen.lineWidth = width;
@@ -59,9 +70,9 @@ function paintLine(pen, view, colour, width, wanted = () => true) {
   pen.stroke();
 }
 
-function paintContributions(pen, view) {
-  const { start, rate, curve, largest } = view.recording.contributions;
-  const share = (i) => (curve[Math.round((i / view.recording.rate - start) * rate)] ?? 0) / largest;
+/** @param {Pen} pen @param {View} view @param {Contributions} found */
+function paintContributions(pen, view, { start, rate, curve, largest }) {
+  const share = (/** @type {number} */ i) => (curve[Math.round((i / view.recording.rate - start) * rate)] ?? 0) / largest;
   paintLine(pen, view, view.colours.raise, 2.6, (i) => share(i) > FAINT);
   paintLine(pen, view, view.colours.lower, 2.6, (i) => share(i) < -FAINT);
   const base = view.height + RIBBON / 2, wide = Math.max(1, view.perSecond / rate);
@@ -76,11 +87,12 @@ function paintContributions(pen, view) {
   pen.fillRect(0, base, view.width, 0.5);
 }
 
-/** Whether a window is used, and why not. */
+/** Whether a window is used, and why not. @param {import("./quality.js").Window} window */
 export function verdictOf({ ok, score, reason }) {
   return ok ? say("good", { score: number(score, 2) }) : say("refused", { reason: say(`reason_${reason}`) });
 }
 
+/** @param {Pen} pen @param {View} view */
 function paintVerdicts(pen, view) {
   const top = view.full - VERDICT;
   pen.font = "11px system-ui, sans-serif";
@@ -100,6 +112,7 @@ function paintVerdicts(pen, view) {
   }
 }
 
+/** @param {Pen} pen @param {View} view */
 function paintTime(pen, view) {
   pen.fillStyle = view.colours.soft;
   pen.font = "11px system-ui, sans-serif";
@@ -109,6 +122,7 @@ function paintTime(pen, view) {
   for (let s = Math.ceil(view.start / every) * every; s <= end; s += every) pen.fillText(`${number(s)} s`, (s - view.start) * view.perSecond + 3, 3);
 }
 
+/** @param {Pen} pen @param {View} view */
 function paintWatermark(pen, view) {
   pen.save();
   pen.globalAlpha = 0.16;
@@ -119,12 +133,12 @@ function paintWatermark(pen, view) {
   pen.restore();
 }
 
-/** Paints one stretch of a recording; `view` has start, zoom, width, full (height) and colours. */
-function paint(pen, view) {
-  view.height = view.full - VERDICT - (view.recording.contributions ? RIBBON : 0);
-  view.perSecond = SPEED * MM * view.zoom;
-  const middle = (view.recording.high + view.recording.low) / 2;
-  view.at = (millivolts) => view.height / 2 - (millivolts - middle) * GAIN * MM * view.zoom;
+/** Paints one stretch of a recording. @param {Pen} pen @param {Stretch} stretch */
+function paint(pen, stretch) {
+  const { recording, full, zoom } = stretch, middle = (recording.high + recording.low) / 2;
+  const height = full - VERDICT - (recording.contributions ? RIBBON : 0);
+  const at = (/** @type {number} */ millivolts) => height / 2 - (millivolts - middle) * GAIN * MM * zoom;
+  const view = { ...stretch, height, perSecond: SPEED * MM * zoom, at };
   pen.fillStyle = view.colours.paper;
   pen.fillRect(0, 0, view.width, view.full);
   paintGrid(pen, view);
@@ -136,11 +150,11 @@ function paint(pen, view) {
   pen.clip();
   paintLine(pen, view, view.colours.ink, 1.3);
   pen.restore();
-  if (view.recording.contributions) paintContributions(pen, view);
+  if (view.recording.contributions) paintContributions(pen, view, view.recording.contributions);
   paintTime(pen, view);
 }
 
-/** Puts the recording on paper: rows of 6 s at 25 mm/s and 10 mm/mV, at most 30 s. */
+/** Puts the recording on paper: rows of 6 s at 25 mm/s and 10 mm/mV, at most 30 s. @param {Element} host @param {Shown} recording */
 export function onPaper(host, recording) {
   const rows = [];
   const extra = (VERDICT + (recording.contributions ? RIBBON : 0)) / MM; // mm
@@ -151,7 +165,7 @@ export function onPaper(host, recording) {
     Object.assign(canvas, { width: seconds * SPEED * MM * 3, height: height * MM * 3 });
     canvas.style.width = `${seconds * SPEED}mm`;
     canvas.style.height = `${height}mm`;
-    const pen = canvas.getContext("2d");
+    const pen = penOf(canvas);
     pen.scale(3, 3);
     paint(pen, { recording, start, zoom: 1, width: seconds * SPEED * MM, full: height * MM, colours: PRINTED });
     rows.push(canvas);
@@ -162,7 +176,10 @@ export function onPaper(host, recording) {
   host.replaceChildren(...rows, words);
 }
 
-/** What the squares mean at a zoom. */
+/** @param {HTMLCanvasElement} canvas */
+const penOf = (canvas) => /** @type {Pen} */ (canvas.getContext("2d"));
+
+/** What the squares mean at a zoom. @param {number} zoom */
 export function scaleWords(zoom) {
   const small = zoom * MM < 2.5 ? 5 : 1;
   return say("scale", { speed: number(SPEED * zoom, 2), gain: number(GAIN * zoom, 2), ms: number(0.04 * small, 2), mv: number(0.1 * small, 1) });
@@ -170,13 +187,26 @@ export function scaleWords(zoom) {
 
 /** The trace on screen. `moved` is called after every change of what is shown. */
 export class Trace {
+  start = 0; // seconds
+  zoom = 1;
+  waiting = 0;
+  apart = 0; // pixels between two fingers
+  /** @type {Shown | null} */
+  recording = null;
+  /** Where each is, in pixels. @type {Map<number, number>} */
+  fingers = new Map();
+
+  /** @param {HTMLElement} host Holds a canvas.
+   * @param {(shown: {start: number, span: number, zoom: number, recording: Shown}) => void} moved */
   constructor(host, moved) {
-    Object.assign(this, { host, moved, canvas: host.querySelector("canvas"), recording: null, start: 0, zoom: 1, fingers: new Map() });
+    this.host = host;
+    this.moved = moved;
+    this.canvas = /** @type {HTMLCanvasElement} */ (host.querySelector("canvas"));
     host.addEventListener("keydown", (event) => this.#key(event));
     host.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
     host.addEventListener("pointerdown", (event) => this.#touch(event));
     host.addEventListener("pointermove", (event) => this.#drag(event));
-    for (const end of ["pointerup", "pointercancel"]) host.addEventListener(end, (event) => this.fingers.delete(event.pointerId));
+    for (const end of /** @type {const} */ (["pointerup", "pointercancel"])) host.addEventListener(end, (event) => this.fingers.delete(event.pointerId));
     new ResizeObserver(() => this.redraw()).observe(host);
   }
 
@@ -185,16 +215,19 @@ export class Trace {
     return this.host.clientWidth / (SPEED * MM * this.zoom);
   }
 
+  /** @param {Shown} recording @param {number} start Seconds. */
   show(recording, start = this.start) {
     this.recording = recording;
     this.scroll(start);
   }
 
+  /** @param {number} start Seconds. */
   scroll(start) {
     this.start = Math.max(0, Math.min(start, (this.recording?.seconds ?? 0) - this.span));
     this.redraw();
   }
 
+  /** @param {number} steps @param {number} centre What stays in place, from 0 at the left to 1. */
   zoomBy(steps, centre = 0.5) {
     const place = Math.max(0, Math.min(ZOOMS.length - 1, ZOOMS.indexOf(this.zoom) + steps));
     const kept = this.start + this.span * centre;
@@ -214,15 +247,18 @@ export class Trace {
     canvas.style.height = `${full}px`;
     Object.assign(canvas, { width: Math.round(host.clientWidth * dense), height: Math.round(full * dense) });
     const style = getComputedStyle(host);
-    const colours = Object.fromEntries(Object.keys(PRINTED).map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
-    const pen = canvas.getContext("2d");
+    const named = Object.keys(PRINTED).map((name) => [name, style.getPropertyValue(`--${name}`).trim()]);
+    const colours = /** @type {Colours} */ (Object.fromEntries(named));
+    const pen = penOf(canvas);
     pen.scale(dense, dense);
     paint(pen, { recording, start: this.start, zoom: this.zoom, width: host.clientWidth, full, colours });
-    this.moved(this);
+    this.moved({ start: this.start, span: this.span, zoom: this.zoom, recording });
   }
 
+  /** @param {KeyboardEvent} event */
   #key(event) {
     const far = this.recording?.seconds ?? 0;
+    /** @type {Record<string, number>} */
     const moves = { ArrowLeft: -0.2, ArrowRight: 0.2, PageUp: -0.9, PageDown: 0.9 };
     if (event.key in moves) this.scroll(this.start + moves[event.key] * this.span);
     else if (event.key === "Home") this.scroll(0);
@@ -233,6 +269,7 @@ export class Trace {
     event.preventDefault();
   }
 
+  /** @param {WheelEvent} event */
   #wheel(event) {
     const sideways = event.deltaX || (event.shiftKey ? event.deltaY : 0);
     if (event.ctrlKey || event.metaKey) this.zoomBy(-Math.sign(event.deltaY), event.offsetX / this.host.clientWidth);
@@ -241,6 +278,7 @@ export class Trace {
     event.preventDefault();
   }
 
+  /** @param {PointerEvent} event */
   #touch(event) {
     this.host.setPointerCapture(event.pointerId);
     this.fingers.set(event.pointerId, event.clientX);
@@ -252,9 +290,10 @@ export class Trace {
     return this.fingers.size === 2 ? Math.abs(a - b) : 0;
   }
 
+  /** @param {PointerEvent} event */
   #drag(event) {
-    if (!this.fingers.has(event.pointerId)) return;
     const before = this.fingers.get(event.pointerId);
+    if (before === undefined) return;
     this.fingers.set(event.pointerId, event.clientX);
     if (this.fingers.size === 1) return this.scroll(this.start - (event.clientX - before) / (SPEED * MM * this.zoom));
     const ratio = this.#apart() / (this.apart || 1);

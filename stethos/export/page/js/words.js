@@ -2,6 +2,7 @@
 
 export const LANGUAGES = ["en", "de", "zh"];
 
+/** @type {Record<string, string[]>} */
 export const WORDS = {
   device: ["Research software, not a medical device. No answer of it may guide the care of anybody.", "Forschungssoftware, kein Medizinprodukt. Keine ihrer Antworten darf eine Behandlung leiten.", "研究软件，非医疗器械。其任何结果均不得用于指导诊疗。"],
   private: ["Nothing leaves this device: recordings are read, scored and kept here only.", "Nichts verlässt dieses Gerät: Aufzeichnungen werden nur hier gelesen, bewertet und aufbewahrt.", "任何数据都不会离开本设备：记录仅在此读取、评分和保存。"],
@@ -125,13 +126,14 @@ export const WORDS = {
 
 let place = 0;
 
-/** Chooses the language, "en" where it is not one of the three; returns which it is. */
+/** Chooses the language, "en" where it is not one of the three; returns which it is. @param {string} language */
 export function speak(language) {
   place = Math.max(0, LANGUAGES.indexOf(String(language).slice(0, 2)));
   return LANGUAGES[place];
 }
 
-/** The string of a key in the chosen language, with `{name}` filled in. */
+/** The string of a key in the chosen language, with `{name}` filled in.
+ * @param {string} key @param {Record<string, any>} values What is said of each; any can be. */
 export function say(key, values = {}) {
   const words = WORDS[key];
   if (!words) throw new Error(`no words for ${key}`);
@@ -143,30 +145,35 @@ function locale() {
   return globalThis.navigator?.languages?.find((one) => one.startsWith(LANGUAGES[place])) ?? LANGUAGES[place];
 }
 
-/** A number in the chosen language; `options` as of Intl.NumberFormat. */
+/** A number in the chosen language; `options` as of Intl.NumberFormat.
+ * @param {number} value @param {number} digits @param {Intl.NumberFormatOptions} options */
 export function number(value, digits = 0, options = {}) {
   return new Intl.NumberFormat(locale(), { maximumFractionDigits: digits, ...options }).format(value);
 }
 
-/** What a model screens for, with the name of the quantity in the chosen language where that is known. */
+/** What a model screens for, with the name of the quantity in the chosen language where that is known.
+ * @param {string} target */
 export function targetWords(target) {
   const [, name, rest] = /^(\w+)(.*)$/.exec(target) ?? [];
   return name && `quantity_${name}` in WORDS ? `${say(`quantity_${name}`)}${rest}` : target;
 }
 
-/** A share and its interval as counts of 100: whole from 10 to 90, with a decimal nearer to the ends, where it matters. */
+/** A share and its interval as counts of 100: whole from 10 to 90, with a decimal nearer to the ends, where it matters.
+ * @param {number | null} value @param {(number | null)[]} interval */
 export function ofHundred(value, ...interval) {
-  const digits = value >= 0.0995 && value <= 0.9005 ? 0 : 1;
+  const digits = Number(value) >= 0.0995 && Number(value) <= 0.9005 ? 0 : 1;
   return [value, ...interval].map((share) => (share === null ? say("unknown") : number(100 * share, digits)));
 }
 
-/** A date and time in the chosen language. */
+/** A date and time in the chosen language. @param {Date} date */
 export function moment(date) {
   return new Intl.DateTimeFormat(locale(), { dateStyle: "medium", timeStyle: "short" }).format(date);
 }
 
 /** Fills in all elements under `root` that name their words. */
 export function fill(root = document) {
-  for (const element of root.querySelectorAll("[data-word]")) element.textContent = say(element.dataset.word);
-  for (const element of root.querySelectorAll("[data-label]")) element.setAttribute("aria-label", say(element.dataset.label));
+  /** @param {string} named @returns {NodeListOf<HTMLElement>} */
+  const all = (named) => root.querySelectorAll(named);
+  for (const element of all("[data-word]")) element.textContent = say(String(element.dataset.word));
+  for (const element of all("[data-label]")) element.setAttribute("aria-label", say(String(element.dataset.label)));
 }

@@ -9,15 +9,24 @@ import { prepare } from "./prepare.js";
 import { crop, windows } from "./quality.js";
 import { PLAYERS, curve, delineator, explain as shares, sceneOf } from "./waves.js";
 
+/** @import {About, Contributions, Outcome, Person, Reason, Shown, Statement, Verbs} from "./types.d.ts" */
+/** @typedef {import("./quality.js").Window} Window */
+/** @typedef {(part: {done: number, all: number}) => void} Told */
+/** @typedef {{about: About, session: ort.InferenceSession, layers: import("./waves.js").Layer[]}} Model */
+/** @typedef {Pick<import("./formats.js").Recording, "values" | "rate" | "lead">} Lead */
+/** @typedef {Lead & {synthetic: boolean, windows: Window[], logits: number[] | null}} Taken */
+
 const UNSTATED = "not stated"; // the lead of a file that does not say
 const AT_ONCE = 8; // windows a run of the graph, between which one can cancel
 
-let model = null; // {about, session, layers}
-let recording = null; // {values, rate, lead, windows, synthetic, logits}
+let model = /** @type {Model} */ (/** @type {unknown} */ (null)); // nothing is asked before `load` is done
+let recording = /** @type {Taken} */ (/** @type {unknown} */ (null)); // nor of a recording before one is open
+/** @type {import("./polar.js").Frame[]} */
 let strap = []; // frames so far
 let cancelled = false;
 
-/** Loads graph, description and delineator; the graph must be the one that the page was built with. */
+/** Loads graph, description and delineator; the graph must be the one that the page was built with.
+ * @param {Verbs["load"][0]} given @returns {Promise<Verbs["load"][1]>} */
 async function load({ files }) {
   const [about, listed, waves] = await Promise.all(
     ["export.json", "files.json", "delineator.json"].map(async (name) => (await fetched(files[name])).json()),
@@ -29,14 +38,14 @@ async function load({ files }) {
   if (hash !== listed.sha256["score.onnx"]) throw new Error("score.onnx is not the file that this page was built with; load the page again.");
   ort.env.logLevel = "error"; // not what it thinks of a graph's tidiness
   ort.env.wasm.numThreads = 1;
-  const address = (file) => (file instanceof Blob ? URL.createObjectURL(file) : file);
+  const address = (/** @type {string | Blob} */ file) => (file instanceof Blob ? URL.createObjectURL(file) : file);
   ort.env.wasm.wasmPaths = { mjs: address(files["ort/ort-wasm-simd-threaded.mjs"]), wasm: address(files["ort/ort-wasm-simd-threaded.wasm"]) };
   const session = await ort.InferenceSession.create(new Uint8Array(graph), { executionProviders: ["wasm"], logSeverityLevel: 3 });
   model = { about, session, layers: delineator(waves) };
   return { about, samples: listed.samples };
 }
 
-/** A file at its address, or as a blob where the page is one file. */
+/** A file at its address, or as a blob where the page is one file. @param {string | Blob} file */
 async function fetched(file) {
   if (file instanceof Blob) return new Response(file);
   const answer = await fetch(file);
@@ -44,12 +53,14 @@ async function fetched(file) {
   return answer;
 }
 
-/** Reads a file and judges its windows. */
+/** Reads a file and judges its windows. @param {Verbs["open"][0]} given @returns {Shown} */
 function open({ bytes, name, synthetic, rate, unit, lead }) {
   const read = sniff(new Uint8Array(bytes), name, { rate, unit });
   return taken({ ...read, lead: read.lead === UNSTATED && lead ? lead : read.lead }, { name, synthetic });
 }
 
+/** @param {Lead & Partial<import("./formats.js").Recording>} read
+ * @param {{name: string, synthetic: boolean}} of @returns {Shown} */
 function taken(read, { name, synthetic }) {
   const { values, rate } = read;
   recording = { values, rate, lead: read.lead, synthetic, windows: windows(values, rate, model.about.seconds), logits: null };
@@ -62,13 +73,15 @@ function taken(read, { name, synthetic }) {
   };
 }
 
-/** Millivolts between which all but the rarest samples lie; a small span where nothing is known. */
+/** Millivolts between which all but the rarest samples lie; a small span where nothing is known.
+ * @param {Float64Array} values @returns {[number, number]} */
 function extent(values) {
   const known = Float32Array.from(values).filter(Number.isFinite).sort();
   return known.length ? [known[Math.floor(0.0005 * known.length)], known[Math.ceil(0.9995 * known.length) - 1]] : [-1, 1];
 }
 
-/** The answer to the person's facts: "ask" for them, "abstain" with reasons, or "scored". */
+/** The answer to the person's facts: "ask" for them, "abstain" with reasons, or "scored".
+ * @param {Person} person @returns {Promise<Outcome>} */
 async function judge({ age, paced, answered, allow }) {
   const { about } = model, use = about.intended_use ?? {};
   const used = recording.windows.filter((window) => window.ok);
@@ -76,6 +89,7 @@ async function judge({ age, paced, answered, allow }) {
     const code = recording.lead === UNSTATED ? "unstated" : "lead";
     return { kind: "abstain", reasons: [{ code, needed: about.lead, lead: recording.lead }] };
   }
+  /** @type {Reason[]} */
   const refused = [];
   if (!used.length) refused.push({ code: "quality", seconds: about.seconds, reasons: [...new Set(recording.windows.map((window) => window.reason))] });
   if (about.origin !== "real" && !recording.synthetic && !allow) refused.push({ code: "synthetic" });
@@ -85,11 +99,12 @@ async function judge({ age, paced, answered, allow }) {
   if (!answered) return { kind: "ask" };
   recording.logits ??= await logitsOf(used);
   const logit = recording.logits.reduce((sum, one) => sum + one, 0) / used.length;
-  const unchecked = [age === null && "age", paced === null && use.paced === "abstain" && "paced"].filter(Boolean);
+  const names = /** @type {const} */ (["age", "paced"]);
+  const unchecked = names.filter((name) => (name === "age" ? age === null : paced === null && use.paced === "abstain"));
   return { kind: "scored", logit, score: 1 / (1 + Math.exp(-logit)), used: used.length, all: recording.windows.length, unchecked, ...placed(logit) };
 }
 
-/** The group of the score, its operating point, and on which side of that it lies. */
+/** The group of the score, its operating point, and on which side of that it lies. @param {number} logit */
 function placed(logit) {
   const { risk_groups: groups = [], operating_points: points = [], threshold } = model.about;
   const group = groups.find((one) => logit >= (one.from ?? -Infinity) && logit < (one.to ?? Infinity)) ?? null;
@@ -97,11 +112,13 @@ function placed(logit) {
   return { group, point, above: logit >= threshold.logit };
 }
 
+/** @param {Window} window */
 function upright(window) {
   const part = crop(recording.values, recording.rate, window.start, window.stop);
   return model.about.correct_polarity && window.inverted ? part.map((value) => -value) : part;
 }
 
+/** @param {Window[]} used */
 async function logitsOf(used) {
   const { samples } = model.about;
   const x = new Float32Array(used.length * samples);
@@ -109,13 +126,17 @@ async function logitsOf(used) {
   return scores(x, used.length);
 }
 
-/** Prepared windows, `count` in a row, to logits; `told` hears how many are done, and where it listens one can cancel. */
+/** Prepared windows, `count` in a row, to logits; `told` hears how many are done, and where it listens one can cancel.
+ * @param {Float32Array} x `(count · samples,)` @param {number} count
+ * @param {(done: number, all: number) => void} [told] */
 async function scores(x, count, told) {
-  const { samples } = model.about, found = [];
+  const { samples } = model.about;
+  /** @type {number[]} */
+  const found = [];
   for (let i = 0; i < count; i += AT_ONCE) {
     const rows = Math.min(AT_ONCE, count - i);
     const input = new ort.Tensor("float32", x.slice(i * samples, (i + rows) * samples), [rows, 1, samples]);
-    found.push(...(await model.session.run({ x: input })).logit.data);
+    found.push(.../** @type {Float32Array} */ ((await model.session.run({ x: input })).logit.data));
     told?.(i + rows, count);
     await new Promise((resolve) => setTimeout(resolve)); // a cancel may have come
     if (told && cancelled) throw new Error("cancelled");
@@ -123,10 +144,12 @@ async function scores(x, count, told) {
   return found;
 }
 
-/** Contributions of the waves of the first window that is used. */
+/** Contributions of the waves of the first window that is used.
+ * @param {{}} _ @param {Told} told @returns {Promise<Contributions>} */
 async function explain(_, told) {
   cancelled = false;
   const { about } = model, window = recording.windows.find((one) => one.ok);
+  if (!window) throw new Error("an explanation needs a stretch that can be judged");
   const scene = sceneOf(about.prepare, upright(window), recording.rate, model.layers);
   const found = await shares((x, count) => scores(x, count, (done, all) => told({ done, all })), scene);
   const values = found.values.map((share) => share[0]);
@@ -138,7 +161,8 @@ async function explain(_, told) {
   };
 }
 
-/** Samples of one frame of the strap, for the trace; the whole is kept until `strapped`. */
+/** Samples of one frame of the strap, for the trace; the whole is kept until `strapped`.
+ * @param {Verbs["streamed"][0]} given @returns {Verbs["streamed"][1]} */
 function streamed({ bytes }) {
   const read = frame(new Uint8Array(bytes));
   strap.push(read);
@@ -153,15 +177,18 @@ function strapped() {
   return taken({ ...joined(frames), lead: CHANNEL }, { name: "Polar H10", synthetic: false });
 }
 
+/** @type {Record<string, (given: any, told: Told) => any>} */
 const VERBS = { load, open, judge, explain, streamed, strapped };
 let queue = Promise.resolve();
 
+/** @param {{id: number, verb: string, given: unknown}} request */
 async function answer({ id, verb, given }) {
   try {
     const done = await VERBS[verb](given, (part) => self.postMessage({ id, part }));
     self.postMessage({ id, done }, [done.values, done.curve].filter(ArrayBuffer.isView).map((array) => array.buffer));
   } catch (error) {
-    self.postMessage({ id, failed: error?.message ?? String(error), code: error?.code ?? "" });
+    const { message, code } = /** @type {Error & {code?: string}} */ (error ?? {});
+    self.postMessage({ id, failed: message ?? String(error), code: code ?? "" });
   }
 }
 

@@ -6,11 +6,17 @@ import { alarmed, unusable, wav, windows } from "./clip.js";
 import { resample } from "../js/resample.js";
 import { Columns } from "./spectrogram.js";
 
-const FILES = ["score.onnx", "judge.onnx"];
-let model = null; // {about, score, judge}
-let live = null; // {rate, pieces, length, columns, scores}
+/** @typedef {{name: string, threshold: number, alarm: {threshold: number, k: number, n: number} | null}} Machine */
+/** @typedef {{machines: Machine[], channel: number | string, rate: number, samples: number, seconds: number, level: string}} About */
+/** @typedef {{about: About, score: ort.InferenceSession, judge: ort.InferenceSession}} Model */
+/** @typedef {{rate: number, pieces: Float32Array[], length: number, columns: Columns}} Live */
 
-/** Loads the description and the graphs, which must be those that the page was built with. */
+const FILES = ["score.onnx", "judge.onnx"];
+let model = /** @type {Model} */ (/** @type {unknown} */ (null)); // nothing is asked before `load` is done
+let live = /** @type {Live} */ (/** @type {unknown} */ (null)); // nor of a microphone before `listen`
+
+/** Loads the description and the graphs, which must be those that the page was built with.
+ * @param {{files: Record<string, string>}} given */
 async function load({ files }) {
   const [about, listed] = await Promise.all(["export.json", "files.json"].map(async (name) => (await fetched(files[name])).json()));
   ort.env.wasm.numThreads = 1;
@@ -27,39 +33,45 @@ async function load({ files }) {
   return { about };
 }
 
+/** @param {string} file Its address. */
 async function fetched(file) {
   const answer = await fetch(file);
   if (!answer.ok) throw new Error(`${new URL(file).pathname} could not be had (${answer.status}); build the page again.`);
   return answer;
 }
 
-/** One window: its embedding, and its score by every machine. */
+/** One window: its embedding, and its score by every machine. @param {Float32Array} window */
 async function heard(window) {
   const { embedding, score } = await model.score.run({ x: new ort.Tensor("float32", window, [1, 1, window.length]) });
-  return { embedding: embedding.data, scores: [...score.data] };
+  return { embedding: numbers(embedding), scores: [...numbers(score)] };
 }
 
-/** A file: its windows, and the whole by its mean embedding, as Python judges it. */
+/** @param {ort.Tensor} tensor */
+const numbers = (tensor) => /** @type {Float32Array} */ (tensor.data);
+
+/** A file: its windows, and the whole by its mean embedding, as Python judges it. @param {{bytes: ArrayBuffer}} given */
 async function open({ bytes }) {
   const { about } = model, { values, rate } = wav(new Uint8Array(bytes), Number(about.channel));
   const reason = unusable(values), sound = resample(values, rate, about.rate);
   const columns = new Columns(), picture = [columns.push(sound), columns.end()], found = { rate, seconds: values.length / rate };
   const shown = Float32Array.from([...picture[0], ...picture[1]]);
   if (reason) return { ...found, columns: shown, reason, blocks: [] };
+  /** @type {Awaited<ReturnType<typeof heard>>[]} */
   const each = [];
   for (const window of windows(sound, about.samples, about.level)) each.push(await heard(window));
   const mean = Float32Array.from(each[0].embedding, (_, i) => each.reduce((sum, { embedding }) => sum + embedding[i], 0) / each.length);
   const { score } = await model.judge.run({ embedding: new ort.Tensor("float32", mean, [1, mean.length]) });
-  return { ...found, columns: shown, whole: [...score.data], blocks: each.map(({ scores }) => ({ scores, reason: "" })) };
+  return { ...found, columns: shown, whole: [...numbers(score)], blocks: each.map(({ scores }) => ({ scores, reason: "" })) };
 }
 
-/** The beginning of what a microphone hears at a rate. */
+/** The beginning of what a microphone hears at a rate. @param {{rate: number}} given */
 function listen({ rate }) {
-  live = { rate, pieces: [], length: 0, columns: new Columns(), scores: [] };
+  live = { rate, pieces: [], length: 0, columns: new Columns() };
   return {};
 }
 
-/** A piece of it: columns for the picture, and, where a block of the model's length is full, its scores. */
+/** A piece of it: columns for the picture, and, where a block of the model's length is full, its scores.
+ * @param {{values: Float32Array}} given */
 async function piece({ values }) {
   const { about } = model, { rate } = live, needed = Math.round(about.seconds * rate);
   live.pieces.push(values);
@@ -75,20 +87,23 @@ async function piece({ values }) {
   return { ...told, block: { reason, scores } };
 }
 
-/** Whether the blocks so far are an alarm of a machine; null where it has none. */
+/** Whether the blocks so far are an alarm of a machine; null where it has none.
+ * @param {{machine: number, blocks: {scores: number[]}[]}} given */
 function alarm({ machine, blocks }) {
   const { alarm: rules } = model.about.machines[machine];
   return { alarm: rules && alarmed(blocks.map(({ scores }) => scores[machine]), rules) };
 }
 
+/** @type {Record<string, (given: any) => any>} */
 const VERBS = { load, open, listen, piece, alarm };
 let queue = Promise.resolve();
 
+/** @param {{id: number, verb: string, given: unknown}} request */
 async function answer({ id, verb, given }) {
   try {
     self.postMessage({ id, done: await VERBS[verb](given) });
   } catch (error) {
-    self.postMessage({ id, failed: error?.message ?? String(error) });
+    self.postMessage({ id, failed: /** @type {Error} */ (error)?.message ?? String(error) });
   }
 }
 
