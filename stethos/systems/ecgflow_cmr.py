@@ -799,8 +799,7 @@ def _fit(hearts: Hearts, recipe: Recipe, stage: str) -> None:
     parts, _ = parts_of(hearts, recipe.parts, NEEDS[stage])
     model, drawn = network(recipe, stage), Drawn(hearts, parts["train"], *NONE)
     if isinstance(model, PhaseMAE):
-        some = hearts.ecgs(parts["train"][:512])[0]
-        model.size.copy_(torch.from_numpy(some.std(axis=(0, 2)))[:, None])
+        model.size.copy_(_size(hearts, parts["train"]))
     if isinstance(model, Outliner):
         rows, labels = labelled(hearts, parts["train"], recipe.judge_records)
         drawn = drawn._replace(rows=rows, labels=torch.from_numpy(labels))
@@ -812,6 +811,11 @@ def _fit(hearts: Hearts, recipe: Recipe, stage: str) -> None:
     with chief_first():  # the next stage reads them on every process
         if chief():
             save_weights(model, weights_of(hearts.run, stage))
+
+
+def _size(hearts: Hearts, train: np.ndarray) -> Tensor:
+    """Of each lead in mV, from training ECGs, `(12, 1)`."""
+    return torch.from_numpy(hearts.ecgs(train[:512])[0].std(axis=(0, 2)))[:, None]
 
 
 def schedule_of(recipe: Recipe, stage: str) -> Schedule:
@@ -1030,8 +1034,9 @@ def _judge_all(hand: Hand, rows: np.ndarray, train: np.ndarray) -> tuple[HeartTa
         "drawn": draws_judged(hearts, rows, hand.recipe.draws, hand.generate, outline),
     }
     truth, known = true_fractions(hearts, rows, outline), true_fractions(hearts, train, outline)[0]
-    table = heart_table(hearts, rows, found, {"regressor": regressed(told_train, known, told_rows)}, truth)
-    return table, _shown(hand, rows, found)
+    learned = _scratch(hearts, (train, rows), {"ef": (known, truth[0])}, hand.recipe, "regressor")["ef"]
+    said = (regressed(told_train, known, told_rows) + learned) / 2
+    return heart_table(hearts, rows, found, {"regressor": said}, truth), _shown(hand, rows, found)
 
 
 def _shown(hand: Hand, rows: np.ndarray, found: dict[str, Judged]) -> Shown:
@@ -1106,7 +1111,7 @@ def _probes(hearts: Hearts, train: np.ndarray, rows: np.ndarray, model: PhaseMAE
     plain.size.copy_(model.size)
     arms = {"pretrained": model, "untrained": plain}
     tables = {arm: (_tokens_of(hearts, train, net), _tokens_of(hearts, rows, net)) for arm, net in arms.items()}
-    return probe_numbers(tables, truths, subjects, _scratch(hearts, (train, rows), truths, model))
+    return probe_numbers(tables, truths, subjects, _scratch(hearts, (train, rows), truths, recipe))
 
 
 @torch.no_grad()
@@ -1120,26 +1125,28 @@ def _scratch(
     hearts: Hearts,
     rows: tuple[np.ndarray, np.ndarray],
     truths: dict[str, tuple[np.ndarray, np.ndarray]],
-    model: PhaseMAE,
+    recipe: Recipe,
+    stage: str = "scratch",
 ) -> dict[str, np.ndarray]:
     """What the same encoder says of the tested, trained on the targets for as many steps as the pretraining had."""
-    recipe, plan = model.recipe, schedule_of(model.recipe, "ecg")
+    plan = schedule_of(recipe, "ecg")
     graded = tuple(name != "af" for name in truths)
-    fresh = network(recipe, "ecg")
+    fresh, size = network(recipe, "ecg"), _size(hearts, rows[0])
     assert isinstance(fresh, PhaseMAE)
     learner = EndToEnd(fresh.encoder, recipe.ecg_width, graded)
     known = np.stack([known for known, _ in truths.values()], axis=1)
-    middle, spread = np.nanmean(known, axis=0), np.nanstd(known, axis=0)
-    wanted = torch.from_numpy(np.where(graded, (known - middle) / spread, known)).float()
+    middle = np.where(graded, np.nanmean(known, axis=0), 0)
+    spread = np.where(graded, np.nanstd(known, axis=0), 1)
+    wanted = torch.from_numpy((known - middle) / spread).float()
 
     def draw(step: int, share: slice) -> Labelled:
         chosen = epoch_rows(len(rows[0]), step, plan.batch, plan.seed)[share]
-        return Labelled(torch.from_numpy(hearts.ecgs(rows[0][chosen])[0]) / model.size, wanted[chosen])
+        return Labelled(torch.from_numpy(hearts.ecgs(rows[0][chosen])[0]) / size, wanted[chosen])
 
-    fit(learner, draw, plan, hearts.run, options=Options(stage="scratch"))
+    fit(learner, draw, plan, hearts.run, options=Options(stage=stage))
     with torch.no_grad():
-        said = [learner.score(torch.from_numpy(hearts.ecgs(some)[0]) / model.size) for some in _some(rows[1])]
-    return dict(zip(truths, torch.cat(said).double().numpy().T, strict=True))
+        said = [learner.score(torch.from_numpy(hearts.ecgs(some)[0]) / size) for some in _some(rows[1])]
+    return dict(zip(truths, (torch.cat(said).double().numpy() * spread + middle).T, strict=True))
 
 
 def generate(

@@ -6,25 +6,23 @@ const FILES = ["__FILES__"];
 const scope = /** @type {ServiceWorkerGlobalScope} */ (/** @type {unknown} */ (self));
 
 scope.addEventListener("install", (event) => {
-  const keep = async () => {
+  event.waitUntil((async () => {
     const cache = await caches.open(STAMP);
     await cache.addAll(FILES.map((file) => new Request(file, { cache: "no-cache" })));
     await scope.skipWaiting();
-  };
-  event.waitUntil(keep());
+  })());
 });
 
 scope.addEventListener("activate", (event) => {
-  const tidy = async () => {
+  event.waitUntil((async () => {
     for (const name of await caches.keys()) if (name.startsWith("stethos-") && name !== STAMP) await caches.delete(name);
     await scope.clients.claim();
-  };
-  event.waitUntil(tidy());
+  })());
 });
 
 scope.addEventListener("fetch", (event) => {
   if (event.request.method !== "GET" || new URL(event.request.url).origin !== scope.location.origin) return;
-  const answer = async () => {
+  event.respondWith((async () => {
     try {
       return await fetch(event.request);
     } catch (error) {
@@ -32,6 +30,5 @@ scope.addEventListener("fetch", (event) => {
       if (kept) return kept;
       throw error;
     }
-  };
-  event.respondWith(answer());
+  })());
 });

@@ -6,34 +6,54 @@ import { element, showAbout, showBars, showHistory, showOutcome } from "./report
 import { onPaper, scaleWords, Trace, verdictOf } from "./trace.js";
 import { fill, moment, number, say, speak, targetWords } from "./words.js";
 
-const FILES = ["export.json", "files.json", "delineator.json", "score.onnx", "ort/ort-wasm-simd-threaded.mjs", "ort/ort-wasm-simd-threaded.wasm"];
-const NOMINAL = 130; // Hz, of a strap while it records
-const LIVE = 1 << 20; // its samples: more than two hours
-const LISTED = 360; // windows: an hour; the trace shows the verdict of every one
-const at = (id) => document.getElementById(id);
-const inlined = globalThis.STETHOS_FILES ?? null; // name → Blob, where the page is one file
-const where = (name) => (inlined ? URL.createObjectURL(inlined[name]) : new URL(name, document.baseURI).href);
+/** @import {About, Contributions, Outcome, Person, Shown, Statement, Verbs} from './types.d.ts' */
+/** Elements of the page that are more than an element.
+ * @typedef {Record<"language" | "theme" | "stated-unit" | "stated-lead", HTMLSelectElement>
+ *   & Record<"file" | "stated-rate" | "age" | "age-unknown" | "allow", HTMLInputElement>
+ *   & Record<"open" | "strap" | "explain", HTMLButtonElement>
+ *   & {progress: HTMLProgressElement, history: HTMLTableElement} & Record<string, HTMLElement>} Elements */
 
-const state = { about: null, samples: [], recording: null, outcome: null, found: null, pending: null, stop: null };
+const FILES = ["export.json", "files.json", "delineator.json", "score.onnx", "ort/ort-wasm-simd-threaded.mjs", "ort/ort-wasm-simd-threaded.wasm"];
+const [NOMINAL, LIVE] = [130, 1 << 20]; // of a strap while it records: Hz; samples, more than two hours
+const LISTED = 360; // windows: an hour; the trace shows the verdict of every one
+/** @template {keyof Elements} K @param {K} id */
+const at = (id) => /** @type {Elements[K]} */ (document.getElementById(id));
+const inlined = globalThis.STETHOS_FILES ?? null; // name → Blob, where the page is one file
+const where = (/** @type {string} */ name) => (inlined ? URL.createObjectURL(inlined[name]) : new URL(name, document.baseURI).href);
+
+/** What is known so far. The model is there before anything else can be asked for.
+ * @typedef {object} State
+ * @property {About} about @property {string[]} samples @property {Shown | null} recording
+ * @property {Outcome | null} outcome @property {Contributions | null} found
+ * @property {{bytes: ArrayBuffer, name: string} | null} pending @property {(() => Promise<void>) | null} stop
+ * @property {number} [typing] */
+const state = /** @type {State} */ (/** @type {unknown} */ ({ about: null, samples: [], recording: null, outcome: null, found: null, pending: null, stop: null }));
 const trace = new Trace(at("trace"), describeTrace);
+/** @type {{key: string, values: Record<string, any>}} */
 const status = { key: "loading", values: {} };
 
 // the worker: one promise a request
 
 const worker = new Worker(where("js/worker.js"), { type: inlined ? "classic" : "module" });
+/** @typedef {{resolve: (done: any) => void, reject: (error: Error) => void, told: (part: any) => void}} Asking */
+/** @type {Map<number, Asking>} */
 const waiting = new Map();
 let asked = 0;
 
-worker.onmessage = ({ data }) => {
-  const { resolve, reject, told } = waiting.get(data.id);
+worker.onmessage = (/** @type {MessageEvent} */ { data }) => {
+  const { resolve, reject, told } = /** @type {Asking} */ (waiting.get(data.id));
   if (data.part) return told(data.part);
   waiting.delete(data.id);
   if ("failed" in data) reject(Object.assign(new Error(data.failed), { code: data.code }));
   else resolve(data.done);
 };
-worker.onerror = (event) => problem(say("error_model", { reason: event.message ?? "js/worker.js" }));
+worker.onerror = (/** @type {ErrorEvent} */ event) => problem(say("error_model", { reason: event.message ?? "js/worker.js" }));
 
-function ask(verb, given = {}, { transfer = [], told = () => {} } = {}) {
+/** What the worker answers; `told` hears how far it is.
+ * @template {keyof Verbs} V @param {V} verb @param {Verbs[V][0]} given
+ * @param {{transfer?: Transferable[], told?: (part: {done: number, all: number}) => void}} options
+ * @returns {Promise<Verbs[V][1]>} */
+function ask(verb, given, { transfer = [], told = () => {} } = {}) {
   return new Promise((resolve, reject) => {
     waiting.set(++asked, { resolve, reject, told });
     worker.postMessage({ id: asked, verb, given }, transfer);
@@ -42,29 +62,32 @@ function ask(verb, given = {}, { transfer = [], told = () => {} } = {}) {
 
 // words, status, appearance
 
+/** @param {string} key @param {Record<string, any>} values */
 function tell(key, values = {}) {
   Object.assign(status, { key, values });
   at("status").textContent = key ? say(key, values) : "";
 }
 
+/** @param {string} sentence */
 function problem(sentence) {
   at("problem").hidden = !sentence;
   at("problem").replaceChildren(...(sentence ? [element("strong", { text: `${say("error")}.` }), ` ${sentence}`] : []));
 }
 
+/** @param {string} language */
 function translate(language) {
-  document.documentElement.lang = speak(language);
-  at("language").value = document.documentElement.lang;
+  document.documentElement.lang = at("language").value = speak(language);
   fill();
   if (state.stop) at("strap").textContent = say("strap_stop");
   tell(status.key, status.values);
   if (state.about) describeModel();
-  if (state.recording) describeRecording();
-  if (state.outcome) describeOutcome();
+  if (state.recording) describeRecording(state.recording);
+  if (state.outcome) describeOutcome(state.outcome);
   listKept();
   trace.redraw();
 }
 
+/** @param {string} theme */
 function appear(theme) {
   const dark = theme === "dark" || (theme !== "light" && matchMedia("(prefers-color-scheme: dark)").matches);
   document.documentElement.dataset.theme = dark ? "dark" : "light";
@@ -72,7 +95,8 @@ function appear(theme) {
   trace.redraw();
 }
 
-/** A setting of this person on this device; storage may be refused, and the page works without. */
+/** A setting of this person on this device; storage may be refused, and the page works without.
+ * @param {string} name @param {string} [value] */
 function remembered(name, value) {
   try {
     if (value) localStorage.setItem(name, value);
@@ -88,16 +112,16 @@ function describeModel() {
   const { about } = state;
   at("subtitle").textContent = say("subtitle", { target: targetWords(about.target), lead: about.lead });
   document.title = `Stethos: ${targetWords(about.target)}`;
-  at("synthetic").hidden = about.origin === "real";
-  at("allow-field").hidden = about.origin === "real";
+  at("synthetic").hidden = at("allow-field").hidden = about.origin === "real";
   showAbout(at("about"), about);
   const buttons = state.samples.map((name, i) => element("button", { text: say("sample", { n: number(i + 1) }), "data-sample": name }));
   at("samples").replaceChildren(element("span", { class: "small", text: say("samples") }), ...buttons);
   at("samples").hidden = !buttons.length;
 }
 
-function describeRecording() {
-  const { recording } = state, length = number(recording.seconds, 1);
+/** @param {Shown} recording */
+function describeRecording(recording) {
+  const length = number(recording.seconds, 1);
   const parts = [say("facts", { ...recording, rate: number(recording.rate, 1), seconds: length })];
   if (Number.isFinite(recording.heartRate)) parts.push(say("beats", { rate: number(recording.heartRate) }));
   if (recording.when && !Number.isNaN(Date.parse(recording.when))) parts.push(moment(new Date(recording.when)));
@@ -106,30 +130,31 @@ function describeRecording() {
   at("facts").textContent = parts.join(" · ");
   at("inverted").hidden = !recording.windows.some((window) => window.inverted);
   at("windows-title").textContent = say("windows", { seconds: number(state.about.seconds) });
-  const listed = recording.windows.slice(0, LISTED).map(describeWindow);
-  if (recording.windows.length > LISTED) listed.push(element("li", { text: "…" }));
-  at("windows").replaceChildren(...listed);
+  const more = recording.windows.length > LISTED ? [element("li", { text: "…" })] : [];
+  at("windows").replaceChildren(...recording.windows.slice(0, LISTED).map(describeWindow), ...more);
 }
 
+/** @param {import("./quality.js").Window} window */
 function describeWindow(window) {
   const text = say("window", { from: number(window.start), to: number(window.stop, 1), verdict: verdictOf(window) });
   return element("li", window.ok ? {} : { class: "refused" }, [element("button", { text, "data-start": window.start })]);
 }
 
+/** @param {{start: number, span: number, zoom: number, recording: Shown}} shown */
 function describeTrace({ start, span, zoom, recording }) {
   const words = { seconds: number(recording.seconds, 1), from: number(start, 1), to: number(Math.min(start + span, recording.seconds), 1) };
   at("trace").setAttribute("aria-label", say("trace_label", words));
   at("scale").textContent = scaleWords(zoom);
 }
 
-function describeOutcome() {
-  const { outcome, about, found } = state, scored = outcome.kind === "scored";
+/** @param {Outcome} outcome */
+function describeOutcome(outcome) {
+  const { about, found } = state, scored = outcome.kind === "scored";
   showOutcome(at("outcome"), outcome, about);
-  at("outcome").dataset.logit = outcome.logit ?? "";
+  at("outcome").dataset.logit = outcome.kind === "scored" ? String(outcome.logit) : "";
   at("attribution").hidden = !scored;
   at("keep").hidden = outcome.kind === "ask";
-  if (scored && found) showBars(at("bars"), found);
-  else at("bars").replaceChildren();
+  showBars(at("bars"), scored ? found : null);
 }
 
 async function listKept() {
@@ -141,16 +166,20 @@ async function listKept() {
 
 // what is done
 
+const messageOf = (/** @type {unknown} */ error) => /** @type {Error} */ (error).message;
+
+/** @param {() => unknown} work */
 async function attempt(work) {
   problem("");
   try {
     await work();
   } catch (error) {
     tell("");
-    problem(error.message);
+    problem(messageOf(error));
   }
 }
 
+/** @param {ArrayBuffer} bytes @param {string} name @param {Statement & {synthetic?: boolean}} given */
 function openBytes(bytes, name, given = {}) {
   return attempt(async () => {
     if (state.stop) return; // a strap is being recorded
@@ -158,9 +187,9 @@ function openBytes(bytes, name, given = {}) {
     state.pending = { bytes, name };
     try {
       await show(await ask("open", { bytes: bytes.slice(0), name, synthetic: false, ...given }));
-      at("stated").hidden = !state.outcome?.reasons?.some((reason) => reason.code === "unstated");
+      at("stated").hidden = !(state.outcome?.kind === "abstain" && state.outcome.reasons.some((reason) => reason.code === "unstated"));
     } catch (error) {
-      at("stated").hidden = !["rate", "unit"].includes(error.code);
+      at("stated").hidden = !["rate", "unit"].includes(/** @type {{code: string}} */ (error).code);
       throw error;
     }
   });
@@ -174,19 +203,22 @@ function forget() {
   at("outcome").dataset.logit = "";
 }
 
+/** @param {Shown} recording */
 function show(recording) {
   state.recording = { ...recording, marked: state.about.origin !== "real" };
   at("recorded").hidden = at("answer").hidden = false;
-  describeRecording();
+  describeRecording(state.recording);
   trace.show(state.recording, 0);
   return judge();
 }
 
+/** @returns {Person} */
 function person() {
   const age = at("age-unknown").checked ? null : at("age").valueAsNumber;
-  const paced = document.querySelector("input[name=paced]:checked")?.value;
-  const stated = { age: Number.isFinite(age) ? age : null, paced: { yes: true, no: false }[paced] ?? null };
-  return { ...stated, answered: !Number.isNaN(age) && Boolean(paced), allow: at("allow").checked };
+  const checked = /** @type {HTMLInputElement | null} */ (document.querySelector("input[name=paced]:checked"));
+  const paced = checked?.value ?? "", known = ["yes", "no"].includes(paced);
+  const stated = { age: Number.isFinite(age) ? age : null, paced: known ? paced === "yes" : null };
+  return { ...stated, answered: !Number.isNaN(age ?? 0) && Boolean(paced), allow: at("allow").checked };
 }
 
 async function judge() {
@@ -198,37 +230,33 @@ async function judge() {
   const outcome = await ask("judge", told);
   if (recording !== state.recording) return;
   state.outcome = outcome;
-  if (outcome.kind !== "scored") forgetContributions();
-  describeOutcome();
+  if (outcome.kind !== "scored") {
+    state.found = null;
+    delete recording.contributions;
+    trace.redraw();
+  }
+  describeOutcome(outcome);
   tell("");
-  const [first] = at("outcome").children;
-  at("status").textContent = `${say("answer")}: ${first.lastChild.textContent}`; // without the mark before it
-}
-
-function forgetContributions() {
-  state.found = null;
-  delete state.recording.contributions;
-  trace.redraw();
+  at("status").textContent = `${say("answer")}: ${at("outcome").children[0].lastChild?.textContent}`; // without the mark before it
 }
 
 async function explain() {
-  const { recording } = state;
+  const { recording, outcome } = state;
+  if (!recording || !outcome) return;
   at("explain").disabled = true;
   at("cancel").hidden = at("progress").hidden = false;
   try {
-    const told = ({ done, all }) => {
-      at("progress").value = done / all;
-      at("progress").textContent = say("explaining", { done, all });
-    };
+    const told = (/** @type {{done: number, all: number}} */ { done, all }) =>
+      Object.assign(at("progress"), { value: done / all, textContent: say("explaining", { done, all }) });
     const found = await ask("explain", {}, { told });
     if (recording !== state.recording) return;
     state.found = recording.contributions = found;
-    describeOutcome();
+    describeOutcome(state.outcome ?? outcome);
     trace.scroll(found.start);
     at("spoken").textContent = at("bars").innerText;
   } catch (error) {
-    if (error.message === "cancelled") tell("cancelled");
-    else problem(error.message);
+    if (messageOf(error) === "cancelled") tell("cancelled");
+    else problem(messageOf(error));
   } finally {
     at("explain").disabled = false;
     at("cancel").hidden = at("progress").hidden = true;
@@ -237,9 +265,10 @@ async function explain() {
 }
 
 async function stream() {
+  /** @type {Shown} */
   const live = { name: "Polar H10", lead: "Polar H10", rate: NOMINAL, seconds: 0, low: -1, high: 1.5, values: new Float32Array(LIVE), windows: [], heartRate: NaN };
   let count = 0;
-  const onFrame = async (bytes) => {
+  const onFrame = async (/** @type {ArrayBuffer} */ bytes) => {
     const part = await ask("streamed", { bytes }, { transfer: [bytes] });
     if (state.recording !== live || count + part.values.length > LIVE) return;
     live.values.set(part.values, count);
@@ -255,24 +284,26 @@ async function stream() {
   at("strap").textContent = say("strap_stop");
   at("open").disabled = true;
   at("recorded").hidden = false;
-  describeRecording();
+  describeRecording(live);
   trace.show(live, 0);
 }
 
+/** @param {string} [key] What there is to tell, where nobody asked for the end. */
 async function finish(key) {
   const { stop } = state;
   state.stop = null;
   at("strap").textContent = say("strap");
   at("open").disabled = false;
   await attempt(async () => {
-    if (!key) await stop();
-    await show(await ask("strapped"));
+    if (!key) await stop?.();
+    await show(await ask("strapped", {}));
     if (key) tell(key);
   });
 }
 
 async function keepAnswer() {
   const { outcome, recording, about } = state;
+  if (!recording || !outcome || outcome.kind === "ask") return;
   const { target, model, origin, system, version } = about;
   await kept.keep({ when: new Date().toISOString(), file: recording.name, ...outcome, target, model, origin, system, version });
   await listKept();
@@ -290,25 +321,28 @@ function toPaper() {
 // hands and eyes
 
 function wire() {
-  const on = (id, kind, work) => at(id).addEventListener(kind, work);
-  on("language", "change", (event) => (remembered("language", event.target.value), translate(event.target.value)));
-  on("theme", "change", (event) => (remembered("theme", event.target.value), appear(event.target.value)));
+  /** @template {keyof HTMLElementEventMap} K @param {keyof Elements} id @param {K} kind @param {(event: HTMLElementEventMap[K]) => unknown} work */
+  const on = (id, kind, work) => at(id).addEventListener(kind, /** @type {EventListener} */ (work));
+  /** What an event came from. @param {Event} event */
+  const of = ({ target }) => /** @type {HTMLElement} */ (target).dataset;
+  on("language", "change", () => (remembered("language", at("language").value), translate(at("language").value)));
+  on("theme", "change", () => (remembered("theme", at("theme").value), appear(at("theme").value)));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => appear(at("theme").value));
   matchMedia("print").addEventListener("change", (event) => event.matches && toPaper());
   addEventListener("beforeprint", toPaper);
   on("open", "click", () => at("file").click());
-  on("file", "change", async ({ target }) => {
-    const [file] = target.files;
+  on("file", "change", async () => {
+    const file = at("file").files?.[0];
     if (file) await openBytes(await file.arrayBuffer(), file.name);
-    target.value = "";
+    at("file").value = "";
   });
-  on("samples", "click", ({ target: { dataset } }) => dataset.sample && attempt(async () => {
-    const bytes = await (await fetch(where(dataset.sample))).arrayBuffer();
-    await openBytes(bytes, dataset.sample, { synthetic: true });
-  }));
+  on("samples", "click", (event) => {
+    const { sample } = of(event);
+    if (sample) attempt(async () => openBytes(await (await fetch(where(sample))).arrayBuffer(), sample, { synthetic: true }));
+  });
   on("stated", "submit", (event) => {
     event.preventDefault();
-    openBytes(state.pending.bytes, state.pending.name, { rate: at("stated-rate").valueAsNumber || undefined, unit: at("stated-unit").value, lead: at("stated-lead").value });
+    if (state.pending) openBytes(state.pending.bytes, state.pending.name, { rate: at("stated-rate").valueAsNumber || undefined, unit: at("stated-unit").value, lead: at("stated-lead").value });
   });
   on("strap", "click", () => state.stop ? finish() : attempt(() => stream().catch((error) => {
     if (error.name !== "NotFoundError") throw new Error(say("strap_failed", { reason: error.message }));
@@ -317,11 +351,11 @@ function wire() {
     clearTimeout(state.typing); // "60" is typed as "6" first
     state.typing = setTimeout(() => attempt(judge), 400);
   });
-  for (const id of ["age-unknown", "allow"]) on(id, "change", () => attempt(judge));
+  for (const id of /** @type {const} */ (["age-unknown", "allow"])) on(id, "change", () => attempt(judge));
   for (const radio of document.querySelectorAll("input[name=paced]")) radio.addEventListener("change", () => attempt(judge));
   on("zoom-in", "click", () => trace.zoomBy(1));
   on("zoom-out", "click", () => trace.zoomBy(-1));
-  on("windows", "click", ({ target: { dataset } }) => dataset.start && trace.scroll(Number(dataset.start)));
+  on("windows", "click", (event) => of(event).start && trace.scroll(Number(of(event).start)));
   on("explain", "click", explain);
   on("cancel", "click", () => worker.postMessage({ verb: "cancel" }));
   on("keep", "click", () => attempt(keepAnswer));
@@ -336,12 +370,14 @@ function wire() {
   wireDrop(document.body, at("drop"));
 }
 
+/** @param {HTMLElement} body @param {HTMLElement} card */
 function wireDrop(body, card) {
-  for (const kind of ["dragover", "dragleave", "drop"]) body.addEventListener(kind, (event) => {
+  for (const kind of /** @type {const} */ (["dragover", "dragleave", "drop"])) body.addEventListener(kind, (event) => {
     event.preventDefault();
     card.classList.toggle("dropping", kind === "dragover");
   });
-  body.addEventListener("drop", async ({ dataTransfer: { files: [file] } }) => {
+  body.addEventListener("drop", async ({ dataTransfer }) => {
+    const file = dataTransfer?.files[0];
     if (file && state.about) await openBytes(await file.arrayBuffer(), file.name);
   });
 }
@@ -354,12 +390,11 @@ async function begin() {
     Object.assign(state, await ask("load", { files: inlined ?? Object.fromEntries(FILES.map((name) => [name, where(name)])) }));
   } catch (error) {
     tell("");
-    return problem(say("error_model", { reason: error.message }));
+    return problem(say("error_model", { reason: messageOf(error) }));
   }
   describeModel();
   at("open").disabled = false;
-  at("strap").disabled = !able();
-  at("strap-none").hidden = able();
+  at("strap").disabled = !(at("strap-none").hidden = able());
   tell("loaded");
   if ("serviceWorker" in navigator && !inlined) {
     const registered = navigator.serviceWorker.register(new URL("sw.js", document.baseURI)).then(() => navigator.serviceWorker.ready);

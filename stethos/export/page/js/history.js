@@ -38,9 +38,8 @@ export const erase = () => through("readwrite", (store) => store.clear());
 
 /** Hands all of them to the person as a JSON file. */
 export async function exportAll() {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([JSON.stringify(await kept(), null, 2)], { type: "application/json" }));
-  link.download = "stethos-answers.json";
+  const href = URL.createObjectURL(new Blob([JSON.stringify(await kept(), null, 2)], { type: "application/json" }));
+  const link = Object.assign(document.createElement("a"), { href, download: "stethos-answers.json" });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }

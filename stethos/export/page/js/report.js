@@ -2,7 +2,7 @@
 
 import { moment, number, ofHundred, say, targetWords } from "./words.js";
 
-/** @import {About, Abstained, Contributions, Interval, Kept, Outcome, Scored} from "./types.d.ts" */
+/** @import {About, Abstained, Contributions, Interval, Kept, Outcome, Scored} from './types.d.ts' */
 
 /** An element with text, attributes and children.
  * @param {string} tag @param {{text?: string, [name: string]: string | number | undefined}} given
@@ -52,8 +52,7 @@ function risk({ group }, about) {
   const where = say(about.origin === "real" ? "tested" : "simulated");
   const [span, middle] = [element("i"), element("b")];
   const bar = element("div", { class: "scalebar", "aria-hidden": "true" }, [span, middle]);
-  span.style.left = `${100 * group.low}%`;
-  span.style.width = `${100 * (group.high - group.low)}%`;
+  Object.assign(span.style, { left: `${100 * group.low}%`, width: `${100 * (group.high - group.low)}%` });
   middle.style.left = `${100 * group.risk}%`;
   return [
     element("p", { class: "verdict" }, [...mark, say("risk", { risk, low, high, target: targetWords(about.target), where })]),
@@ -79,8 +78,9 @@ function seen(outcome) {
   return lines;
 }
 
-/** A bar for each wave, the longest as long as there is room. @param {Element} host @param {Contributions} found */
+/** A bar for each wave, the longest as long as there is room. @param {Element} host @param {Contributions | null} found */
 export function showBars(host, found) {
+  if (!found) return host.replaceChildren();
   const most = Math.max(...found.values.map(Math.abs), 1e-12);
   const words = say("bars", { baseline: say("isoelectric"), from: number(found.start, 1), to: number(found.stop, 1) });
   const rows = found.names.map((name, i) => {

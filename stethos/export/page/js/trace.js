@@ -1,8 +1,9 @@
 /** An ECG on millimetre paper: on screen with scrolling and zoom, and as rows at true size for print. */
 
+import { element } from "./report.js";
 import { say, number } from "./words.js";
 
-/** @import {Contributions, Shown} from "./types.d.ts" */
+/** @import {Contributions, Shown} from './types.d.ts' */
 /** @typedef {CanvasRenderingContext2D} Pen */
 /** @typedef {typeof PRINTED} Colours */
 /** @typedef {{recording: Shown, start: number, zoom: number, width: number, full: number, colours: Colours}} Stretch */
@@ -10,15 +11,13 @@ import { say, number } from "./words.js";
  * @typedef {Stretch & {height: number, perSecond: number, at: (millivolts: number) => number}} View */
 
 const MM = 96 / 25.4; // CSS pixels
-const SPEED = 25; // mm/s
-const GAIN = 10; // mm/mV
+const [SPEED, GAIN] = [25, 10]; // mm/s; mm/mV
 const ZOOMS = [0.25, 0.5, 1, 2, 4];
-const RIBBON = 40; // pixels of contributions under the trace
-const VERDICT = 20; // pixels of quality under them
+const [RIBBON, VERDICT] = [40, 20]; // pixels of contributions under the trace; of quality under them
 const FAINT = 0.05; // of the largest contribution: what is less is not coloured
 const PRINTED = { ink: "#000", soft: "#444", paper: "#fff", fine: "#f6dcd6", coarse: "#e3b0a5", raise: "#b84a00", lower: "#005a8f", refused: "#d9d5ce", warn: "#8a3a00", good: "#1c6b4a" };
-const ROW = 6; // s, 150 mm of the 174 that A4 leaves
-const MOST = 30; // s on paper
+const SMALL = "11px system-ui, sans-serif";
+const [ROW, MOST] = [6, 30]; // s on paper: of a row, 150 mm of the 174 that A4 leaves; of all
 
 /** Millimetres that a recording needs in height, in large squares. @param {Shown} recording */
 function tall(recording) {
@@ -30,8 +29,7 @@ function tall(recording) {
 function paintGrid(pen, view) {
   for (const [every, colour, width] of /** @type {const} */ ([[1, view.colours.fine, 0.5], [5, view.colours.coarse, 0.9]])) {
     if (every * MM * view.zoom < 2.5) continue;
-    pen.strokeStyle = colour;
-    pen.lineWidth = width;
+    Object.assign(pen, { strokeStyle: colour, lineWidth: width });
     pen.beginPath();
     const step = every * MM * view.zoom;
     for (let x = -((view.start * SPEED * MM * view.zoom) % step); x <= view.width; x += step) pen.moveTo(x, 0), pen.lineTo(x, view.height);
@@ -62,9 +60,7 @@ function addSamples(pen, view, wanted) {
 /** @param {Pen} pen @param {View} view @param {string} colour @param {number} width
  * @param {(i: number) => boolean} wanted */
 function paintLine(pen, view, colour, width, wanted = () => true) {
-  pen.strokeStyle = colour;
-  pen.lineWidth = width;
-  pen.lineJoin = "round";
+  Object.assign(pen, { strokeStyle: colour, lineWidth: width, lineJoin: "round" });
   pen.beginPath();
   addSamples(pen, view, wanted);
   pen.stroke();
@@ -95,14 +91,12 @@ export function verdictOf({ ok, score, reason }) {
 /** @param {Pen} pen @param {View} view */
 function paintVerdicts(pen, view) {
   const top = view.full - VERDICT;
-  pen.font = "11px system-ui, sans-serif";
-  pen.textBaseline = "middle";
+  Object.assign(pen, { font: SMALL, textBaseline: "middle" });
   for (const window of view.recording.windows ?? []) {
     const x = (window.start - view.start) * view.perSecond, wide = (window.stop - window.start) * view.perSecond;
     if (x > view.width || x + wide < 0) continue;
     if (!window.ok) {
-      pen.globalAlpha = 0.45;
-      pen.fillStyle = view.colours.refused;
+      Object.assign(pen, { globalAlpha: 0.45, fillStyle: view.colours.refused });
       pen.fillRect(x, 0, wide, view.height);
       pen.globalAlpha = 1;
     }
@@ -114,9 +108,7 @@ function paintVerdicts(pen, view) {
 
 /** @param {Pen} pen @param {View} view */
 function paintTime(pen, view) {
-  pen.fillStyle = view.colours.soft;
-  pen.font = "11px system-ui, sans-serif";
-  pen.textBaseline = "top";
+  Object.assign(pen, { fillStyle: view.colours.soft, font: SMALL, textBaseline: "top" });
   const every = Math.max(1, Math.ceil(40 / view.perSecond));
   const end = Math.min(view.start + view.width / view.perSecond, view.recording.seconds);
   for (let s = Math.ceil(view.start / every) * every; s <= end; s += every) pen.fillText(`${number(s)} s`, (s - view.start) * view.perSecond + 3, 3);
@@ -125,10 +117,7 @@ function paintTime(pen, view) {
 /** @param {Pen} pen @param {View} view */
 function paintWatermark(pen, view) {
   pen.save();
-  pen.globalAlpha = 0.16;
-  pen.fillStyle = view.colours.warn;
-  pen.font = "700 24px system-ui, sans-serif";
-  pen.textBaseline = "middle";
+  Object.assign(pen, { globalAlpha: 0.16, fillStyle: view.colours.warn, font: "700 24px system-ui, sans-serif", textBaseline: "middle" });
   for (let x = 16 - ((view.start * view.perSecond) % 380); x < view.width; x += 380) pen.fillText(say("watermark"), x, view.height - 22);
   pen.restore();
 }
@@ -163,17 +152,14 @@ export function onPaper(host, recording) {
     const seconds = Math.min(ROW, shown - start), height = tall(recording) + extra;
     const canvas = document.createElement("canvas");
     Object.assign(canvas, { width: seconds * SPEED * MM * 3, height: height * MM * 3 });
-    canvas.style.width = `${seconds * SPEED}mm`;
-    canvas.style.height = `${height}mm`;
+    Object.assign(canvas.style, { width: `${seconds * SPEED}mm`, height: `${height}mm` });
     const pen = penOf(canvas);
     pen.scale(3, 3);
     paint(pen, { recording, start, zoom: 1, width: seconds * SPEED * MM, full: height * MM, colours: PRINTED });
     rows.push(canvas);
   }
-  const words = document.createElement("p");
-  words.className = "small";
-  words.textContent = scaleWords(1) + (shown < recording.seconds - 0.01 ? ` ${say("first_shown", { seconds: number(shown) })}` : "");
-  host.replaceChildren(...rows, words);
+  const text = scaleWords(1) + (shown < recording.seconds - 0.01 ? ` ${say("first_shown", { seconds: number(shown) })}` : "");
+  host.replaceChildren(...rows, element("p", { class: "small", text }));
 }
 
 /** @param {HTMLCanvasElement} canvas */
@@ -257,12 +243,11 @@ export class Trace {
 
   /** @param {KeyboardEvent} event */
   #key(event) {
-    const far = this.recording?.seconds ?? 0;
     /** @type {Record<string, number>} */
     const moves = { ArrowLeft: -0.2, ArrowRight: 0.2, PageUp: -0.9, PageDown: 0.9 };
     if (event.key in moves) this.scroll(this.start + moves[event.key] * this.span);
     else if (event.key === "Home") this.scroll(0);
-    else if (event.key === "End") this.scroll(far);
+    else if (event.key === "End") this.scroll(this.recording?.seconds ?? 0);
     else if (event.key === "+" || event.key === "=") this.zoomBy(1);
     else if (event.key === "-") this.zoomBy(-1);
     else return;

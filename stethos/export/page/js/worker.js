@@ -9,7 +9,7 @@ import { prepare } from "./prepare.js";
 import { crop, windows } from "./quality.js";
 import { PLAYERS, curve, delineator, explain as shares, sceneOf } from "./waves.js";
 
-/** @import {About, Contributions, Outcome, Person, Reason, Shown, Statement, Verbs} from "./types.d.ts" */
+/** @import {About, Contributions, Outcome, Person, Reason, Shown, Statement, Verbs} from './types.d.ts' */
 /** @typedef {import("./quality.js").Window} Window */
 /** @typedef {(part: {done: number, all: number}) => void} Told */
 /** @typedef {{about: About, session: ort.InferenceSession, layers: import("./waves.js").Layer[]}} Model */
@@ -22,7 +22,7 @@ const AT_ONCE = 8; // windows a run of the graph, between which one can cancel
 let model = /** @type {Model} */ (/** @type {unknown} */ (null)); // nothing is asked before `load` is done
 let recording = /** @type {Taken} */ (/** @type {unknown} */ (null)); // nor of a recording before one is open
 /** @type {import("./polar.js").Frame[]} */
-let strap = []; // frames so far
+const strap = []; // frames so far
 let cancelled = false;
 
 /** Loads graph, description and delineator; the graph must be the one that the page was built with.
@@ -66,9 +66,8 @@ function taken(read, { name, synthetic }) {
   recording = { values, rate, lead: read.lead, synthetic, windows: windows(values, rate, model.about.seconds), logits: null };
   const [low, high] = extent(values);
   const rest = { when: read.when ?? null, device: read.device ?? "", classification: read.classification ?? "" };
-  const shown = Float32Array.from(values);
   return {
-    name, synthetic, lead: read.lead, rate, low, high, values: shown, windows: recording.windows, ...rest,
+    name, synthetic, lead: read.lead, rate, low, high, values: Float32Array.from(values), windows: recording.windows, ...rest,
     seconds: values.length / rate, heartRate: heartRate(rPeaks(values, rate), rate),
   };
 }
@@ -85,10 +84,8 @@ function extent(values) {
 async function judge({ age, paced, answered, allow }) {
   const { about } = model, use = about.intended_use ?? {};
   const used = recording.windows.filter((window) => window.ok);
-  if (recording.lead !== about.lead) {
-    const code = recording.lead === UNSTATED ? "unstated" : "lead";
-    return { kind: "abstain", reasons: [{ code, needed: about.lead, lead: recording.lead }] };
-  }
+  const { lead } = recording, code = lead === UNSTATED ? "unstated" : "lead";
+  if (lead !== about.lead) return { kind: "abstain", reasons: [{ code, needed: about.lead, lead }] };
   /** @type {Reason[]} */
   const refused = [];
   if (!used.length) refused.push({ code: "quality", seconds: about.seconds, reasons: [...new Set(recording.windows.map((window) => window.reason))] });
@@ -99,8 +96,7 @@ async function judge({ age, paced, answered, allow }) {
   if (!answered) return { kind: "ask" };
   recording.logits ??= await logitsOf(used);
   const logit = recording.logits.reduce((sum, one) => sum + one, 0) / used.length;
-  const names = /** @type {const} */ (["age", "paced"]);
-  const unchecked = names.filter((name) => (name === "age" ? age === null : paced === null && use.paced === "abstain"));
+  const unchecked = /** @type {const} */ (["age", "paced"]).filter((name) => (name === "age" ? age === null : paced === null && use.paced === "abstain"));
   return { kind: "scored", logit, score: 1 / (1 + Math.exp(-logit)), used: used.length, all: recording.windows.length, unchecked, ...placed(logit) };
 }
 
@@ -172,9 +168,7 @@ function streamed({ bytes }) {
 /** The end of a strap's recording: judged, but of no lead that a model reads. */
 function strapped() {
   if (!strap.length) throw new Error("No sample came from the chest strap; wet its electrodes, wear it, and try again.");
-  const frames = strap;
-  strap = [];
-  return taken({ ...joined(frames), lead: CHANNEL }, { name: "Polar H10", synthetic: false });
+  return taken({ ...joined(strap.splice(0)), lead: CHANNEL }, { name: "Polar H10", synthetic: false });
 }
 
 /** @type {Record<string, (given: any, told: Told) => any>} */

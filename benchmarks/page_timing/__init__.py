@@ -1,0 +1,1 @@
+"""How long the page takes in a browser."""
