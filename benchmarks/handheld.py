@@ -1,7 +1,7 @@
 """One ten-second window at 500 Hz: the full ECGFounder network as torch runs it, against exported graphs.
 
 Random weights, one thread, one window at a time, timed in turn in one process, shortest of several rounds: the full
-network and the student of a quarter of its width, as float32 graphs, and the student as int8. Beside them the size of
+network and the student of a quarter of its width, as float32 graphs and as int8. Beside them the size of
 each file, in MB, and the preparation `ecgfounder-v1` as a graph against Python's.
 """
 
@@ -47,7 +47,7 @@ def measure() -> dict[str, float]:
             name: score_graph(net, window.shape[1:], "forward") for name, net in (("full", full), ("student", quarter))
         }
         noisy = window + 0.1 * np.random.default_rng(0).standard_normal((40, 1, window.shape[2])).astype(np.float32)
-        graphs["student_int8"] = integers(graphs["student"], noisy)
+        graphs |= {f"{name}_int8": integers(graph, noisy) for name, graph in graphs.items()}
         ready = {name: session(graph) for name, graph in graphs.items()}
         alone, raw = session(prepare_graph(PREPARATION, lead.rate)), lead.values[:, : round(10 * lead.rate)]
         actions = {

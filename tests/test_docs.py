@@ -20,7 +20,7 @@ PACKAGES = (
 )
 MODULES = [ROOT / "stethos" / f"{name}.py" for name in ("types", "errors", "hear")] + [
     path
-    for package in (*PACKAGES, "systems", "flow", "ports")
+    for package in (*PACKAGES, "systems", "flow", "ports", "export")
     for path in sorted((ROOT / "stethos" / package).glob("*.py"))
 ]
 

@@ -110,12 +110,6 @@ def test_label_maps_stand_on_their_cines(hearts):
         np.testing.assert_array_equal(found, opener.pictures(row)[1])
 
 
-def test_a_run_before_has_already_prepared_the_same(hearts, tmp_path):
-    again = begin_hearts(hearts.cohort, Run(tmp_path), SHAPE, 1, before=hearts.run)
-    np.testing.assert_array_equal(again.cines(np.array([3])), hearts.cines(np.array([3])))
-    assert not list(tmp_path.rglob("*"))
-
-
 def test_a_column_that_is_absent_is_unknown(hearts):
     assert np.isnan(hearts.numbers("nowhere", np.arange(3))).all()
     assert np.isnan(hearts.numbers("group", np.arange(3))).all()
