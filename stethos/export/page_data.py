@@ -14,8 +14,8 @@ def delineator_json() -> str:
     """The network that marks the waves, as JSON.
 
     Returns:
-        `{"layers": [{"shape": [taps, out, in], "weight": …, "bias": …}]}` in the order they are applied; weight
-        `(taps, out, in)` and bias `(out,)` are base64 of little-endian float16, which is how they are kept.
+        An object with a list `layers`, in the order they are applied; each has `shape` [taps, out, in], `weight` and
+        `bias`, which are base64 of little-endian float16, as they are kept.
     """
     weights = trained()
     layers = [
