@@ -249,6 +249,20 @@ def test_an_id_with_slashes_does_not_leave_its_folder():
     assert not any("/" in name for name in names)
 
 
+def test_a_network_trained_from_scratch_answers_in_the_units_of_its_target_and_is_not_trained_twice(
+    department, tmp_path
+):
+    people = open_cohort(department)
+    hearts = begin_hearts(people, Run(tmp_path), SMALL.shape, 1)
+    rows = hearts.has("pair")
+    truth = np.where(np.arange(len(rows)) < 5, np.nan, 1000 + 0.1 * hearts.numbers("ef", rows))
+    asked = (rows[:40], rows[40:]), {"ef": (truth[:40], truth[40:])}, SMALL
+    said = page._scratch(hearts, *asked)["ef"]
+    assert said.shape == (len(rows) - 40,)
+    assert 990 < said.min() < said.max() < 1015
+    np.testing.assert_array_equal(page._scratch(hearts, *asked)["ef"], said)
+
+
 def test_what_is_kept_of_a_cine_is_told_in_numbers_worked_out_by_hand():
     cine = np.zeros((2, 4, 4), np.float32)
     cine[1] = 1
