@@ -58,6 +58,19 @@ def test_facts_stand_at_their_record(tmp_path: Path):
     assert facts["device"].tolist() == ["short", "short", None, None, None, None, None, None, None]
 
 
+def weighed(record: Record):
+    cut, facts = windows(record)
+    return cut, facts, [1 / (1 + number) for number in range(len(cut))]
+
+
+def test_what_windows_weigh_is_kept_beside_them(tmp_path: Path):
+    assert prepare_cohort(cohort_of(), TWO_SECONDS, tmp_path / "plain").weight is None
+    prepared = prepare_cohort(cohort_of(), Preparation(weighed, (1, 20), key="weighed"), tmp_path)
+    assert prepared.window_record.tolist() == [2, 3, 4, 4, 6, 6, 6, 7, 7, 7, 8, 8, 8, 8]
+    third = [1, 1 / 2, 1 / 3]
+    assert prepared.weight.tolist() == [1, 1, 1, 1 / 2, *third, *third, *third, 1 / 4]
+
+
 def test_rows_are_those_of_the_part_that_is_prepared(tmp_path: Path):
     prepared = prepare_cohort(cohort_of().take([8, 2]), TWO_SECONDS, tmp_path)
     assert prepared.window_record.tolist() == [0, 0, 0, 0, 1]

@@ -56,7 +56,7 @@ class Voice(torch.nn.Module):
 def strips() -> np.ndarray:
     people = hospital(40, seed=3)
     found = [device_windows(people, row, WINDOWS, RATE) for row in range(60)]
-    return np.concatenate(found)
+    return np.concatenate([item.traces for item in found])
 
 
 @pytest.fixture(scope="module")
@@ -270,6 +270,14 @@ def test_measures_are_those_that_one_counts_by_hand():
     assert found.flips == 1  # record 2; 0.8 was well above
     assert found.flips_near == 1  # record 1 lay 0.01 below
     assert found.dauroc == pytest.approx(1.0 - 0.75)  # 3 of 4 pairs right: 0.49 < 0.8; then all 4
+
+
+def test_a_decision_is_about_the_weighted_mean_of_a_record():
+    held = replace(four_records(np.array([0.5])), weight=np.array([1.0, 1.0, 1.0, 0.9, 0.1]))
+    other = held.logit.copy()
+    other[3] = 0.5  # record 3 goes from 0.9 · 0 + 0.1 · 2 = 0.2 to 0.65; the plain mean is above 0.5 before and after
+    assert compared(held, other, held.thresholds, near=0.05).flips == 1
+    assert compared(replace(held, weight=None), other, held.thresholds, near=0.05).flips == 0
 
 
 def test_a_moved_threshold_excuses_no_decision_near_it():

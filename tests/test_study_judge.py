@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from stethos.errors import ChannelError, OriginError
+from stethos.signal.quality import windows
 from stethos.study.judge import judged, refuse_simulated
 from stethos.study.lead import LeadWindows
 from stethos.synth import hospital
@@ -65,6 +66,16 @@ def test_the_score_is_the_mean_over_usable_windows(run, record):
     said = judged(run("real"), logits(1.0, 2.0), 0.0, WINDOWS, longer(record, 0 * lead, lead))
     assert said["logit"] == 1.5
     assert (said["windows"], said["windows_used"], said["quality"]) == (3, 2, "ok, flat, ok")
+
+
+def test_a_window_weighs_as_much_as_its_quality(run, record):
+    lead = record.signals[0]
+    mixed = longer(record, lead.values + np.random.default_rng(0).normal(0, 0.1, lead.values.shape))
+    first, second = (window.score for window in windows(mixed.signals[0]))
+    assert 0.5 < second < first
+    said = judged(run("real"), logits(1.0, 3.0), 0.0, WINDOWS, mixed)
+    assert said["logit"] == pytest.approx((first + 3 * second) / (first + second))
+    assert said["logit"] < 1.99
 
 
 def test_a_measured_target_has_neither_chance_nor_threshold(run, record):

@@ -9,16 +9,17 @@ from hypothesis import strategies as st
 
 from stethos.data.prepared import Prepared
 from stethos.errors import ChannelError, QualityError
-from stethos.study.lead import LeadWindows, as_predictions, joined, prepare_lead, record_scores
+from stethos.signal.quality import windows
+from stethos.study.lead import LeadWindows, as_predictions, joined, mean_of_windows, prepare_lead, record_scores
 from stethos.synth import hospital
 from stethos.types import Cohort, Record, Signal
 
 
-def held(owners, logits) -> Prepared:
-    """Windows `(W, 1, 1)` that are their own logit, and the record that each belongs to."""
+def held(owners, logits, weight=None) -> Prepared:
+    """Windows `(W, 1, 1)` that are their own logit, the record that each belongs to, and what each weighs."""
     values = np.array(logits, dtype=np.float32)[:, None, None]
     store = SimpleNamespace(take=lambda rows: values[rows])
-    return Prepared(store, np.array(owners), (), {})  # type: ignore[arg-type]
+    return Prepared(store, np.array(owners), (), {}, weight)  # type: ignore[arg-type]
 
 
 def itself(windows: np.ndarray) -> np.ndarray:
@@ -36,6 +37,28 @@ OWNERS, LOGITS = [0, 0, 0, 2, 3, 3], [1, 2, 6, -4, 10, 20]
 def test_a_record_scores_the_mean_of_its_windows():
     got = record_scores(itself, held(OWNERS, LOGITS), np.array([0, 2, 3]))
     assert got.tolist() == [[3.0], [-4.0], [15.0]]
+
+
+def test_a_poor_window_weighs_less():
+    weight = np.array([0.6, 0.6, 0.8, 0.7, 0.9, 0.6])
+    got = record_scores(itself, held(OWNERS, LOGITS, weight), np.array([3, 0, 2]))
+    assert got[:, 0] == pytest.approx([(0.9 * 10 + 0.6 * 20) / 1.5, (0.6 * 1 + 0.6 * 2 + 0.8 * 6) / 2, -4])
+    assert got[2, 0] == -4.0  # a window that is alone keeps its very logit
+    assert mean_of_windows(np.array([[10.0], [20.0]]), [0.9, 0.6])[0] == pytest.approx(14.0)
+
+
+def test_a_prepared_cohort_scores_as_its_recordings_do_one_by_one(tmp_path):
+    """A quiet and a noisy stretch in one recording: by the store, and by the recording at hand."""
+    lead = hospital(1, seed=0)[0].signals[0]
+    noise = np.random.default_rng(0).normal(0, 0.05, lead.values.shape)
+    record = recording(np.concatenate([lead.values, lead.values + noise], axis=1)[0])
+    people = Cohort({"id": np.array(["r"]), "subject": np.array(["s"])}, lambda row: record)
+    prepared = prepare_lead(people, LeadWindows("I", "lead-v1"), tmp_path)
+    x, _, weights = LeadWindows("I", "lead-v1")(record)
+    assert weights[1] < weights[0]
+    got = record_scores(lambda x: x[:, 0, :1], prepared, np.array([0]))[0]
+    assert got == pytest.approx(mean_of_windows(x[:, 0, :1], weights))
+    assert got == pytest.approx(np.average(x[:, 0, :1], axis=0, weights=weights))
 
 
 def test_scores_come_in_the_order_of_the_rows_asked_for_and_refused_records_are_unknown():
@@ -74,17 +97,18 @@ def recording(values: np.ndarray, lead: str = "I") -> Record:
 
 def test_a_record_becomes_prepared_windows_and_what_was_seen():
     record = hospital(1, seed=0)[0]
-    values, facts = LeadWindows("I", "lead-v1")(record)
+    values, facts, weights = LeadWindows("I", "lead-v1")(record)
     assert values.shape == (facts["windows_used"], 1, 1250)
     assert facts["windows"] == int(record.signals[0].duration // 9.9)
     assert facts["quality"].split(", ").count("ok") == facts["windows_used"]
     assert 30 < facts["ecg_heart_rate"] < 200
+    assert weights == [window.score for window in windows(record.signals[0]) if window.ok]
 
 
 def test_an_inverted_strip_is_turned_round_where_that_is_asked_for():
     upright = hospital(3, seed=1)[0].signals[0].values[0]
     plain, turned = LeadWindows("I", "lead-v1"), LeadWindows("I", "lead-v1", correct_polarity=True)
-    want, _ = plain(recording(upright))
+    want = plain(recording(upright))[0]
     assert np.array_equal(turned(recording(upright))[0], want)
     assert np.array_equal(turned(recording(-upright))[0], want)
     assert np.allclose(plain(recording(-upright))[0], -want, atol=1e-5)

@@ -24,7 +24,7 @@ from stethos.signal.quality import windows as judge_windows
 from stethos.study import stream
 from stethos.study.ensemble import Ensemble, scorer
 from stethos.study.grid import Grid, fitted_rate
-from stethos.study.lead import LeadWindows
+from stethos.study.lead import LeadWindows, mean_of_windows
 from stethos.study.stream import Cutter, Live, grown, piped, said
 from stethos.synth import hospital
 from stethos.systems import pocket_k
@@ -74,8 +74,8 @@ def network(model: Ensemble):
     score = scorer(model.score)
 
     def say(record: Record) -> dict[str, object]:
-        values, _ = WINDOWS(record)
-        return {"logit": float(score(values).mean()), "decision": "answered"}
+        values, _, weights = WINDOWS(record)
+        return {"logit": float(mean_of_windows(score(values), weights)[0]), "decision": "answered"}
 
     return say
 
@@ -90,13 +90,15 @@ def test_windows_have_the_logits_of_the_whole_recording(model, tmp_path, rate, s
     body = text(values, rate) if stamped else [f"{value:.6f}\n" for value in values]
     (tmp_path / "whole.csv").write_text(("time,I [mV]\n" if stamped else "I [mV]\n") + "".join(body))
     whole = read(tmp_path / "whole.csv", rate=None if stamped else rate)
-    want = scorer(model.score)(WINDOWS(whole)[0])[:, 0]
+    x, _, weights = WINDOWS(whole)
+    want = scorer(model.score)(x)[:, 0]
     found = lines([(tmp_path / "whole.csv").read_text()], network(model), rate=None if stamped else rate)
     got = windows_of(found)
     assert len(got) == len(want) == 4
     assert np.abs(np.array([line["logit"] for line in got]) - want).max() < 1e-6
     assert [line["start"] for line in got] == pytest.approx([0, 10, 20, 30], abs=1 / rate)
-    assert found[-1]["all"]["logit"] == pytest.approx(want.mean(), abs=1e-6)  # as `predict` says of the recording
+    mean = np.average(want, weights=weights)  # as `predict` says of the recording
+    assert found[-1]["all"]["logit"] == pytest.approx(mean, abs=1e-6)
     assert found[-1]["rate"] == pytest.approx(whole.signals[0].rate, rel=1e-7)
 
 
@@ -337,7 +339,8 @@ def test_several_labels_are_averaged_each_by_itself():
     mean = windows_of(found)[-1]["mean"]
     assert mean["a"]["logit"] == -mean["b"]["logit"] != 0
     assert (mean["a"]["decision"], mean["b"]["decision"]) == ("above threshold", "none")
-    assert found[-1]["all"]["a"]["logit"] == pytest.approx(np.mean([x["labels"]["a"]["logit"] for x in found[:-1]]))
+    logits, weights = zip(*((x["labels"]["a"]["logit"], x["quality_score"]) for x in found[:-1]), strict=True)
+    assert found[-1]["all"]["a"]["logit"] == pytest.approx(np.average(logits, weights=weights), rel=1e-3)
 
 
 def test_a_measured_value_has_no_decision():

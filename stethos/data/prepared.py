@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from stethos.data.parallel import Outcome, Progress, each_record
 from stethos.data.store import Store, StoreWriter, open_store
 from stethos.types import Cohort, Fact, Record
 
-Windows = tuple[np.ndarray, Mapping[str, Fact]]
+Windows = tuple[np.ndarray, Mapping[str, Fact]] | tuple[np.ndarray, Mapping[str, Fact], Sequence[float]]
 _SHARD_BYTES = 2**26
 _SHARD_RECORDS = 4096
 
@@ -23,8 +23,9 @@ class Preparation:
     """What is done to each record before a network sees it.
 
     Args:
-        apply: Record → windows `(W, C, T)`, W from 0, and facts found on the way; refuses by a
-            `StethosError`. Must pickle: a function of a module, or a `functools.partial` of one.
+        apply: Record → windows `(W, C, T)`, W from 0, facts found on the way, and, where windows do not count alike,
+            what each weighs in a mean over the record; refuses by a `StethosError`. Must pickle: a function of a
+            module, or a `functools.partial` of one.
         shape: Of one window, `(C, T)`.
         key: Name, version and settings, as JSON; a store of another key is refused.
     """
@@ -43,12 +44,14 @@ class Prepared:
         window_record: Row of the cohort that each window is from, `(W,)`.
         refused: (id, reason) of records that could not be read or prepared.
         facts: What the preparation found out about each record of the cohort: name → `(N,)`.
+        weight: What each window counts in a mean over its record, `(W,)`; None where all count alike.
     """
 
     store: Store
     window_record: np.ndarray
     refused: tuple[tuple[str, str], ...]
     facts: Mapping[str, np.ndarray]
+    weight: np.ndarray | None = None
 
     def lines(self) -> list[str]:
         """What was prepared, as text."""
@@ -116,11 +119,12 @@ def _add(writer: StoreWriter, outcome: Outcome[Windows]) -> dict:
     """Write a record's windows; what to note about it."""
     if outcome.value is None:
         return {"row": outcome.row, "windows": 0, "reason": outcome.reason}
-    windows, facts = outcome.value
+    windows, facts, *weights = outcome.value
     for number, window in enumerate(windows):
         writer.append(f"{outcome.row}/{number}", window)
     plain = {name: value if isinstance(value, str | None) else float(value) for name, value in facts.items()}
-    return {"row": outcome.row, "windows": len(windows), "facts": plain}
+    weighed = {"weights": [float(weight) for weight in weights[0]]} if weights else {}
+    return {"row": outcome.row, "windows": len(windows), "facts": plain, **weighed}
 
 
 def _prepared(cohort: Cohort, store: Store) -> Prepared:
@@ -128,7 +132,9 @@ def _prepared(cohort: Cohort, store: Store) -> Prepared:
     rows = np.array([entry["row"] for entry in entries], np.int64)
     windows = np.array([entry["windows"] for entry in entries], np.int64)
     refused = [(str(cohort.rows["id"][e["row"]]), e["reason"]) for e in entries if "reason" in e]
-    return Prepared(store, np.repeat(rows, windows), tuple(refused), _facts(entries, len(cohort)))
+    weights = [weight for entry in entries for weight in entry.get("weights", ())]
+    weight = np.array(weights) if weights else None
+    return Prepared(store, np.repeat(rows, windows), tuple(refused), _facts(entries, len(cohort)), weight)
 
 
 def _facts(entries: list[dict], count: int) -> dict[str, np.ndarray]:

@@ -20,6 +20,7 @@ from torch import nn
 from stethos.errors import ScoreError, StethosError
 from stethos.export.graph import library, read_metadata
 from stethos.export.score import activations, block_outputs, blocks_of, session
+from stethos.metrics.clusters import cluster_means
 from stethos.metrics.ranking import auroc
 
 SHOWN = 16  # windows, the worst, that blocks are compared on
@@ -75,6 +76,7 @@ class HeldOut:
         owner: Number of the record that each is from, from 0 to N − 1, `(W,)`.
         truth: 0, 1 or measured of each record; NaN where unknown, `(N, K)`.
         thresholds: The run's operating points in logits; NaN for none, `(K,)`.
+        weight: What each window counts in the mean over its record, above 0, `(W,)`; None where all count alike.
     """
 
     windows: np.ndarray
@@ -83,6 +85,7 @@ class HeldOut:
     owner: np.ndarray
     truth: np.ndarray
     thresholds: np.ndarray
+    weight: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,7 @@ def compared(held: HeldOut, logit: np.ndarray, thresholds: np.ndarray, near: flo
     """
     yes_or_no = np.isin(held.truth[np.isfinite(held.truth)], (0, 1)).all()
     chance = [_sigmoid(side) for side in (held.logit, logit)]
-    mine, other = (_by_record(side, held) for side in (held.logit, logit))  # (N, K)
+    mine, other = (cluster_means(side, held.owner, len(held.truth), held.weight) for side in (held.logit, logit))
     asked = np.broadcast_to(np.isfinite(held.thresholds), mine.shape)
     with np.errstate(invalid="ignore"):
         flipped = asked & ((mine >= held.thresholds) != (other >= thresholds))
@@ -221,13 +224,6 @@ def _far(x: np.ndarray, want: np.ndarray) -> float:
     """Largest distance of a sample, in the standard deviations of its window."""
     spread = np.maximum(want.std(axis=(1, 2), keepdims=True), 1e-12)
     return float((np.abs(x - want) / spread).max()) if x.shape == want.shape else np.inf
-
-
-def _by_record(logit: np.ndarray, held: HeldOut) -> np.ndarray:
-    """Mean over each record's windows, `(N, K)`."""
-    total = np.zeros((len(held.truth), logit.shape[1]))
-    np.add.at(total, held.owner, logit)
-    return total / np.bincount(held.owner, minlength=len(total))[:, None]
 
 
 def _dauroc(truth: np.ndarray, mine: np.ndarray, other: np.ndarray) -> float | None:

@@ -49,7 +49,7 @@ def answer(folder: Path, asked: argparse.Namespace) -> dict[str, Any]:
     if reasons:
         return told | {"decision": "abstain", "reason": "; ".join(reasons)}
     x = np.concatenate([prepare.run(None, {"signal": window[None]})[0] for window in usable])
-    logit = score.run(None, {"x": x})[0].mean(axis=0)  # (K,)
+    logit = score.run(None, {"x": x})[0].mean(axis=0)  # (K,); nothing is known of their quality to weigh them by
     told["not_checked"] = [name for name in ("age", "paced") if getattr(asked, name) is None]
     return told | _decided(logit, facts)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from stethos.errors import ScoreError
 
@@ -86,3 +87,22 @@ def binary(truth: np.ndarray, *columns: np.ndarray) -> tuple[np.ndarray, ...]:
     if event.all() or not event.any():
         raise ScoreError(f"needs rows with and without the event; all {len(event)} known rows are {int(event[0])}")
     return event, *arrays
+
+
+def cluster_means(values: np.ndarray, code: np.ndarray, count: int, weight: ArrayLike | None = None) -> np.ndarray:
+    """Weighted mean over the rows of each cluster.
+
+    Args:
+        values: `(N, K)`.
+        code: Cluster of each row, from 0 to `count` − 1, `(N,)`.
+        count: Clusters, C.
+        weight: What each row counts, above 0, `(N,)`; None where all count alike.
+
+    Returns:
+        `(C, K)`; NaN for a cluster without a row.
+    """
+    weight = np.ones(len(values)) if weight is None else np.asarray(weight)
+    whole = np.bincount(code, weight, minlength=count)
+    mean = np.where(whole > 0, 0.0, np.nan)[:, None].repeat(values.shape[1], axis=1)
+    np.add.at(mean, code, (weight / whole[code])[:, None] * values)  # a row that is alone keeps its very value
+    return mean

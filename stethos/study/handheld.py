@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -31,7 +31,7 @@ from stethos.signal.quality import windows as judge_windows
 from stethos.signal.resample import resample
 from stethos.study.ensemble import Ensemble, scorer
 from stethos.study.judge import ADULTS
-from stethos.study.lead import LeadWindows
+from stethos.study.lead import LeadWindows, mean_of_windows
 from stethos.study.several import label
 from stethos.study.several_parts import thresholds_of
 from stethos.study.validate import has_both, known, operating, tested
@@ -193,7 +193,8 @@ def refuse_other_recordings(
     if not rows:
         raise CohortError("none of the run's tested records is in this cohort; give the cohort it was tested on")
     for row in rows[:most]:
-        again = speak(windows(people[place[said.record[row]]])[0]).mean(axis=0)
+        x, _, weights = windows(people[place[said.record[row]]])
+        again = mean_of_windows(speak(x), weights)
         far = float(np.abs(again - said.score[row]).max())
         if not far <= AGAIN * max(1.0, float(np.abs(said.score[row]).max())):
             raise CohortError(
@@ -224,28 +225,38 @@ def held_out(
     rows = [row for row in _tested_rows(said) if said.record[row] in place]
     rows = np.random.default_rng(0).permutation(rows)[: wanted.records].tolist()
     cut = [(row, device_windows(people, place[said.record[row]], windows, wanted.rate)) for row in rows]
-    cut = [(row, found) for row, found in cut if len(found)]
+    cut = [(row, found) for row, found in cut if len(found.traces)]
     if not cut:
         raise CohortError(f"no tested record has a complete window at {wanted.rate:g} Hz; nothing can be compared")
-    signals = np.concatenate([found for _, found in cut])
+    signals = np.concatenate([found.traces for _, found in cut])
     x = prepared(signals, windows, wanted.rate)
-    owner = np.repeat(np.arange(len(cut)), [len(found) for _, found in cut])
+    owner = np.repeat(np.arange(len(cut)), [len(found.traces) for _, found in cut])
+    weight = np.concatenate([found.quality for _, found in cut])
     truth = said.truth[[row for row, _ in cut]]
-    return HeldOut(signals, x, scorer(model.score)(x), owner, truth, points)
+    return HeldOut(signals, x, scorer(model.score)(x), owner, truth, points, weight)
 
 
-def device_windows(people: Cohort, row: int, windows: LeadWindows, rate: float) -> np.ndarray:
-    """The usable windows of a record as a device of that rate would have them, in mV, `(W, T)` float32."""
+class Recorded(NamedTuple):
+    """Usable windows of a record as a device would have them."""
+
+    traces: np.ndarray  # (W, T) float32, mV
+    quality: np.ndarray  # (W,) above 0 and up to 1
+
+
+def device_windows(people: Cohort, row: int, windows: LeadWindows, rate: float) -> Recorded:
+    """The complete, usable windows of a record at the rate of a device."""
     lead = windows.upright(people[row].pick(windows.lead))
     seconds = PREPARATIONS[windows.preparation].seconds
     samples, factor = round(seconds * rate), 1000.0 if lead.unit == "V" else 1.0
-    found = []
+    found, quality = [], []
     for window in judge_windows(lead, seconds):
         part = lead.crop(window.start, window.stop)
         if window.ok and np.isfinite(part.values).all():
             trace = (part if part.rate == rate else resample(part, rate)).values[0] * factor
-            found += [trace[:samples]] if len(trace) >= samples else []
-    return np.array(found, np.float32).reshape(-1, samples)
+            if len(trace) >= samples:
+                found.append(trace[:samples])
+                quality.append(window.score)
+    return Recorded(np.array(found, np.float32).reshape(-1, samples), np.array(quality))
 
 
 def prepared(signals: np.ndarray, windows: LeadWindows, rate: float) -> np.ndarray:
@@ -271,7 +282,7 @@ def facts(run: Run, said: Predictions, points: np.ndarray, wanted: Wanted) -> di
         "operating_points": [] if measured else _each(said, points, operating_points),
         "risk_groups": [] if measured else _each(said, points, risk_groups),
         "limits": LIMITS_IN_WORDS,
-        "windows": "mean of the logits of complete windows",
+        "windows": "mean of the logits of complete windows, weighted by their quality",
     }
 
 
@@ -377,7 +388,7 @@ def _calibration(people: Cohort, said: Predictions, windows: LeadWindows, wanted
     for row in (*np.flatnonzero(said.split == "valid"), *np.flatnonzero(said.split == "train")):
         if said.record[row] in place and len(signals) < WINDOWS:
             found = device_windows(people, place[said.record[row]], windows, wanted.rate)
-            signals = np.concatenate([signals, found])
+            signals = np.concatenate([signals, found.traces])
     if not len(signals):
         raise CohortError("scales of int8 are taken from validation records, and the cohort holds none; give it whole")
     return prepared(signals[:WINDOWS], windows, wanted.rate)

@@ -8,7 +8,7 @@ import numpy as np
 
 from stethos.errors import OriginError, QualityError
 from stethos.study.intended import IntendedUse
-from stethos.study.lead import LeadWindows
+from stethos.study.lead import LeadWindows, mean_of_windows
 from stethos.study.task import Score
 from stethos.study.validate import sigmoid
 from stethos.train.run import read_config
@@ -60,10 +60,10 @@ def judged(
     if refused:
         return {**_UNSCORED, "decision": "abstain", "reason": "; ".join(refused), "windows_used": 0, **name}
     try:
-        values, facts = windows(record)
+        values, facts, weights = windows(record)
     except QualityError as error:
         return {**_UNSCORED, "decision": "abstain", "reason": str(error), "windows_used": 0, **name}
-    logit = float(score(values).mean())
+    logit = float(mean_of_windows(score(values), weights)[0])
     seen: dict[str, Any] = {
         "quality": facts["quality"],
         "windows": int(facts["windows"]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 
 from stethos.data.prepared import Preparation, Prepared, prepare_cohort
 from stethos.errors import QualityError, UnitError
+from stethos.metrics.clusters import cluster_means
 from stethos.signal.beats import heart_rate, inverted, r_peaks
 from stethos.signal.prepare import PREPARATIONS, prepare_windows
 from stethos.signal.quality import windows as judge_windows
@@ -38,8 +39,8 @@ class LeadWindows:
     correct_polarity: bool = False
     measure: bool = False
 
-    def __call__(self, record: Record) -> tuple[np.ndarray, dict[str, Any]]:
-        """Prepared windows `(W, 1, T)` and what was seen on the way.
+    def __call__(self, record: Record) -> tuple[np.ndarray, dict[str, Any], list[float]]:
+        """Prepared windows `(W, 1, T)`, what was seen on the way, and each window's quality, above 0 and up to 1.
 
         Raises:
             ChannelError: The lead is missing.
@@ -59,7 +60,7 @@ class LeadWindows:
         turned = self.correct_polarity and inverted(lead, r_peaks(lead))
         return replace(lead, values=-lead.values) if turned else lead
 
-    def of(self, lead: Signal) -> tuple[np.ndarray, dict[str, Any]]:
+    def of(self, lead: Signal) -> tuple[np.ndarray, dict[str, Any], list[float]]:
         """The same for a lead that is at hand."""
         if lead.unit not in VOLTAGES:
             raise UnitError(f"an ECG lead needs a voltage (mV, uV, V) or no unit; {lead.channels[0]} is in {lead.unit}")
@@ -69,23 +70,24 @@ class LeadWindows:
         peaks = r_peaks(lead)
         found = wave_features(self.upright(lead), peaks) if self.measure else {}
         found["ecg_heart_rate"] = heart_rate(peaks, lead.rate)
-        used = sum(window.ok for window in windows)
+        weights = [window.score for window in windows if window.ok]
         quality = ", ".join(window.reason or "ok" for window in windows)
-        counts = {"windows": float(len(windows)), "windows_used": float(used)}
-        return values, {**found, "quality": quality, **counts}
+        counts = {"windows": float(len(windows)), "windows_used": float(len(values))}
+        return values, {**found, "quality": quality, **counts}, weights
 
 
 def prepare_lead(cohort: Cohort, windows: LeadWindows, folder: Path, workers: int = 1) -> Prepared:
     """Prepare every record of a cohort once, into memory-mapped shards that a later call finds again."""
     shape = (1, PREPARATIONS[windows.preparation].samples)
     with bar("preparing") as progress:
-        return prepare_cohort(cohort, Preparation(windows, shape, asdict(windows)), folder, workers, progress)
+        preparation = Preparation(windows, shape, {**asdict(windows), "weights": "quality"})
+        return prepare_cohort(cohort, preparation, folder, workers, progress)
 
 
 def record_scores(
     score: Callable[[np.ndarray], np.ndarray], prepared: Prepared, rows: np.ndarray, chunk: int = 256
 ) -> np.ndarray:
-    """Mean logit over a record's windows; NaN where every window was refused.
+    """Mean logit over a record's windows, each weighing as much as its quality; NaN where every window was refused.
 
     Args:
         score: Prepared windows `(W, 1, T)` to logits `(W, K)`.
@@ -100,12 +102,13 @@ def record_scores(
     pieces = [score(prepared.store.take(wanted[i : i + chunk])) for i in range(0, len(wanted), chunk)]
     logits = np.concatenate(pieces) if pieces else np.zeros((0, 1))
     owner = np.searchsorted(np.sort(rows), prepared.window_record[wanted])
-    total = np.zeros((len(rows), logits.shape[1]))
-    np.add.at(total, owner, logits)
-    count = np.bincount(owner, minlength=len(rows))
-    with np.errstate(invalid="ignore"):
-        mean = total / np.where(count, count, np.nan)[:, None]
-    return mean[np.argsort(np.argsort(rows))]
+    weight = None if prepared.weight is None else prepared.weight[wanted]
+    return cluster_means(logits, owner, len(rows), weight)[np.argsort(np.argsort(rows))]
+
+
+def mean_of_windows(logits: np.ndarray, weights: Sequence[float]) -> np.ndarray:
+    """The same of one record: logits of its windows `(W, K)` and what each weighs to `(K,)`."""
+    return cluster_means(logits, np.zeros(len(logits), int), 1, weights)[0]
 
 
 def as_predictions(

@@ -18,7 +18,7 @@ from stethos.study import controls
 from stethos.study.controls import linear_probe
 from stethos.study.ensemble import scorer
 from stethos.study.judge import ADULTS
-from stethos.study.lead import LeadWindows, joined, record_scores
+from stethos.study.lead import LeadWindows, joined, mean_of_windows, record_scores
 from stethos.study.paired import Pairs, kinship
 from stethos.study.partition import Step
 from stethos.study.several import Case, Told, label, several_scored
@@ -157,12 +157,12 @@ def judged_several(
         told["warning"] = "the model was trained on a simulated world"
     refused = ADULTS.check(record)
     try:
-        values, facts = (None, {}) if refused else windows(record)
+        values, facts, weights = (None, {}, []) if refused else windows(record)
     except QualityError as error:
-        values, facts, refused = None, {}, [str(error)]
+        values, facts, weights, refused = None, {}, [], [str(error)]
     if values is None:
         return {"decision": "abstain", "reason": "; ".join(refused), "labels": {}, **told}
-    logits = np.asarray(score(values)).mean(axis=0)
+    logits = mean_of_windows(score(values), weights)
     labels = {name: _decided(logits[k], points[k] if points else math.nan) for k, name in enumerate(names)}
     seen = {
         "quality": facts["quality"],

@@ -347,7 +347,7 @@ class _Stream:
             told.pop(needless, None)
         logits = _logits(told)
         self.mean.append(_Weighed(logits, judged.score))
-        self.total.add(logits)
+        self.total.add(_Weighed(logits, judged.score))
         quality = {"quality": judged.reason or "ok", "quality_score": round(judged.score, 4)}
         missing = {"missing": round(float(np.isnan(cut.values).mean()), 4)}
         mean = {
@@ -402,18 +402,20 @@ class _Total:
 
     def __init__(self) -> None:
         self.lines = self.windows = self.used = 0
-        self._sums: dict[str, float] = {}
+        self._weight, self._sums = 0.0, dict[str, float]()
 
-    def add(self, logits: dict[str, float]) -> None:
+    def add(self, window: _Weighed) -> None:
         """One window more."""
         self.windows += 1
-        self.used += bool(logits)
-        for name, value in logits.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
+        if window.logits and window.weight > 0:
+            self.used += 1
+            self._weight += window.weight
+            for name, value in window.logits.items():
+                self._sums[name] = self._sums.get(name, 0.0) + window.weight * value
 
     def mean(self) -> dict[str, float]:
         """Mean logits over the usable windows, as of a recording; none where there was none."""
-        return {name: value / self.used for name, value in self._sums.items()}
+        return {name: value / self._weight for name, value in self._sums.items()}
 
 
 def _logits(told: Line) -> dict[str, float]:
