@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.signal import lfilter, lfilter_zi, sosfilt, sosfilt_zi
+from scipy.signal import sosfilt, sosfilt_zi
 
 from stethos.export.graph import Graph
 
@@ -53,28 +53,7 @@ def blocks(sos: np.ndarray) -> Blocks:
     return Blocks(given, remembered, learnt, kept)
 
 
-def settled_in_one_fraction(b: np.ndarray, a: np.ndarray, sos: np.ndarray) -> np.ndarray:
-    """State in which a cascade begins as `scipy.signal.filtfilt` begins with the same filter as one fraction.
-
-    `lfilter_zi` of a band-pass of order 8 is no exact state of rest: rounding leaves 1e-8 of an offset, which dies
-    away with the filter. Here it is found as the state that gives the same.
-
-    Args:
-        b: Numerator.
-        a: Denominator.
-        sos: The same filter in second-order sections, `(sections, 6)`.
-
-    Returns:
-        For a first sample of 1, `(sections, 2)`.
-    """
-    ones = np.ones(3000)
-    fraction, _ = lfilter(b, a, ones, zi=lfilter_zi(b, a))
-    cascade, _ = sosfilt(sos, ones, zi=sosfilt_zi(sos))
-    each, _ = _remembered(sos, len(ones))
-    return sosfilt_zi(sos) + np.linalg.lstsq(each.T, fraction - cascade, rcond=None)[0].reshape(-1, 2)
-
-
-def zero_phase(graph: Graph, x: str, sos: np.ndarray, pad: int, samples: int, settled: np.ndarray | None = None) -> str:
+def zero_phase(graph: Graph, x: str, sos: np.ndarray, pad: int, samples: int) -> str:
     """Filter forwards and backwards, the ends continued through their mirrored turn.
 
     Args:
@@ -83,13 +62,12 @@ def zero_phase(graph: Graph, x: str, sos: np.ndarray, pad: int, samples: int, se
         sos: Second-order sections, `(sections, 6)`.
         pad: Samples that each end is continued by, below `samples`.
         samples: Length of x.
-        settled: State to begin in for a first sample of 1, `(sections, 2)`; None for rest.
 
     Returns:
         Name of float64 `(samples,)`, as `scipy.signal.sosfiltfilt(sos, x, padlen=pad)` gives it.
     """
     once = blocks(sos)
-    begin = (sosfilt_zi(sos) if settled is None else settled).reshape(1, -1)
+    begin = sosfilt_zi(sos).reshape(1, -1)
     length = samples + 2 * pad
     there = _one_way(graph, _continued(graph, x, pad), once, begin, length)
     back = _one_way(graph, graph.backwards(there), once, begin, length)

@@ -21,7 +21,7 @@ import numpy as np
 from scipy.signal import butter, iirnotch, tf2sos
 
 from stethos.errors import RecipeError
-from stethos.export.filters import running_median, settled_in_one_fraction, zero_phase
+from stethos.export.filters import running_median, zero_phase
 from stethos.export.graph import Graph
 from stethos.export.resampler import resampled
 from stethos.signal.filter import butterworth
@@ -83,11 +83,8 @@ def lead_v1(graph: Graph, x: str, samples: int, rate: float) -> str:
 def ecgfounder_v1(graph: Graph, x: str, samples: int, rate: float) -> str:
     """`stethos.signal.prepare.ecgfounder_v1` in nodes: from float64 `(samples,)` at any rate to `(5000,)`."""
     x = _fitted(graph, *resampled(graph, x, samples, rate, 500.0), 5000)
-    b, a = butter(4, (0.67, 40), "bandpass", fs=500)
-    sections = butter(4, (0.67, 40), "bandpass", fs=500, output="sos")
-    # filtfilt continues the ends by three times the number of coefficients
     x = zero_phase(graph, x, tf2sos(*iirnotch(50, 30, fs=500)), 9, 5000)
-    x = zero_phase(graph, x, sections, 27, 5000, settled_in_one_fraction(b, a, sections))
+    x = zero_phase(graph, x, butter(4, (0.67, 40), "bandpass", fs=500, output="sos"), 27, 5000)
     x = graph.add("Sub", x, running_median(graph, x, 201, 5000))
     x = graph.add("Sub", x, graph.add("ReduceMean", x, np.array([0])))
     variance = graph.add("ReduceMean", graph.add("Mul", x, x), np.array([0]))
