@@ -5,6 +5,7 @@ This file is also the program that torchrun starts: it pretrains the page's netw
 
 import json
 import shutil
+import subprocess
 import sys
 from dataclasses import replace
 from functools import partial
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import wearable_files
 from torch import nn
 
 from stethos.cli import main
@@ -22,7 +24,7 @@ from stethos.errors import CohortError, RecipeError, RunError
 from stethos.io.wfdb import write_wfdb
 from stethos.nn.ecgfounder import published_name
 from stethos.nn.net1d import Net1d
-from stethos.study import controls, several_report, validate
+from stethos.study import controls, several_report, stream, validate
 from stethos.study.paired import kinship, recall_at
 from stethos.study.partition import Partition
 from stethos.synth import echo_world, hospital
@@ -49,6 +51,13 @@ WORDS = "a mobile mass of nine by six millimetres is seen on the ventricular sid
 
 def stethos(*arguments: object) -> None:
     main([str(item) for item in arguments])
+
+
+def spoken(capsys, *arguments: object) -> list[dict]:
+    """The JSON lines of a command."""
+    capsys.readouterr()
+    stethos(*arguments)
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
 def refused(capsys, *arguments: object) -> str:
@@ -299,14 +308,94 @@ def test_a_recording_gets_a_line_with_every_label(which: str, request, tmp_path:
     made: Run = request.getfixturevalue(which)
     record = next(iter(hospital(3, seed=9, world=echo_world())))
     path = write_wfdb(record, tmp_path, "one")
-    stethos("predict", made.folder, path, "--age", 70)
-    told = json.loads(capsys.readouterr().out)
+    (told,) = spoken(capsys, "predict", made.folder, path, "--age", 70)
     assert len(told["labels"]) == 13
     decisions = {item["decision"] for item in told["labels"].values()}
     assert decisions == {"none"} if which == "before" else decisions <= {"above threshold", "below threshold", "none"}
     assert "warning" in told
     stethos("predict", made.folder, path, "--age", 12)
     assert json.loads(capsys.readouterr().out)["decision"] == "abstain"
+
+
+def strip(seconds: float, rate: float) -> np.ndarray:
+    """Lead I of a simulated person, repeated, with slowly moving height, mV, as the lines of a file hold it."""
+    held = hospital(3, seed=9, world=echo_world())[0].signals[0]
+    at = np.arange(round(seconds * rate)) / rate
+    values = np.tile(held.values[0].astype(float), int(seconds / held.duration) + 1)
+    return np.round(np.interp(at, np.arange(len(values)) / held.rate, values) * (1 + 0.3 * np.sin(0.2 * at)), 6)
+
+
+def written(path: Path, values: np.ndarray, rate: float) -> Path:
+    cells = [f"{place / rate:.6f},{value:.6f}\n" for place, value in enumerate(values)]
+    path.write_text("# origin: synthetic\ntime,I [mV]\n" + "".join(cells))
+    return path
+
+
+def logits(told: dict) -> dict[str, float]:
+    return {name: item["logit"] for name, item in told.items()}
+
+
+@pytest.mark.parametrize("which", ["run", "before"])
+def test_every_window_of_a_stream_is_answered_as_that_strip_is(which: str, request, tmp_path, capsys, monkeypatch):
+    made: Run = request.getfixturevalue(which)
+    monkeypatch.setattr(stream, "IDLE_SECONDS", 0.2)
+    trace, rate = strip(30.0, 250.0), 250.0
+    files = [written(tmp_path / f"{k}.csv", part, rate) for k, part in enumerate(np.split(trace, 3))]
+    alone = [spoken(capsys, "predict", made.folder, file, "--age", 70)[0] for file in files]
+    whole = written(tmp_path / "whole.csv", trace, rate)
+    (offline,) = spoken(capsys, "anyecg-echo", "predict", made.folder, whole, "--age", 70)
+    *windows, end = spoken(capsys, "anyecg-echo", "predict", made.folder, "--follow", whole, "--age", 70)
+    assert [line["status"] for line in (*windows, end)] == ["window"] * 3 + ["end"]
+    for line, one in zip(windows, alone, strict=True):
+        assert line["labels"].keys() == one["labels"].keys()
+        assert logits(line["labels"]) == pytest.approx(logits(one["labels"]), abs=1e-5)
+        assert {name: item["decision"] for name, item in line["labels"].items()} == {
+            name: item["decision"] for name, item in one["labels"].items()
+        }
+    spreads = np.ptp([list(logits(line["labels"]).values()) for line in windows], axis=0)
+    assert spreads.max() > 1e-3  # the windows differ, so that a mixed-up one would be seen
+    assert logits(end["all"]) == pytest.approx(logits(offline["labels"]), abs=1e-5)
+    assert {name: item["decision"] for name, item in end["all"].items()} == {
+        name: item["decision"] for name, item in offline["labels"].items()
+    }
+
+
+def test_standard_input_is_answered_as_the_file_is(run: Run, tmp_path: Path, capsys):
+    file = written(tmp_path / "strip.csv", strip(20.0, 250.0), 250.0)
+    (offline,) = spoken(capsys, "predict", run.folder, file)
+    command = [sys.executable, "-c", "from stethos.cli import main; main()", "predict", run.folder, "--follow", "-"]
+    ended = subprocess.run(
+        [*map(str, command)], input=file.read_text(), capture_output=True, text=True, check=True, timeout=120
+    )
+    *windows, end = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert [line["window"] for line in windows] == [0, 1]
+    assert logits(end["all"]) == pytest.approx(logits(offline["labels"]), abs=1e-5)
+    assert logits(windows[-1]["mean"]) == pytest.approx(logits(end["all"]), abs=1e-9)
+
+
+def test_a_child_a_poor_window_and_a_folder_are_not_answered_in_a_stream_either(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(stream, "IDLE_SECONDS", 0.2)
+    trace = strip(30.0, 250.0)
+    trace[2500:5000] = 0.0
+    file = written(tmp_path / "strip.csv", trace, 250.0)
+    *windows, end = spoken(capsys, "predict", run.folder, "--follow", file)
+    assert [line["quality"] == "ok" for line in windows] == [True, False, True]
+    assert windows[1]["decision"] == "abstain"
+    assert (end["windows"], end["windows_used"]) == (3, 2)
+    *windows, end = spoken(capsys, "predict", run.folder, "--follow", file, "--age", 12)
+    assert {line["decision"] for line in windows} == {"abstain"}
+    assert end["all"] is None
+    assert "give a file that is being written, or -" in refused(capsys, "predict", run.folder, "--follow", tmp_path)
+
+
+def test_one_of_several_recordings_gets_its_line(run: Run, tmp_path: Path, capsys):
+    several = wearable_files.fitbit(tmp_path / "readings.json", strip(10.0, 250.0), count=2)
+    found = [
+        spoken(capsys, "predict", run.folder, several, "--recording", k, "--allow-synthetic-model")[0] for k in (1, 2)
+    ]
+    assert [line["recording"] for line in found] == [1, 2]
+    flags = ("--recording", 3, "--allow-synthetic-model")
+    assert "--recording says 3" in refused(capsys, "anyecg-echo", "predict", run.folder, several, *flags)
 
 
 def test_labels_of_columns_with_prompts_of_ones_own(people: Cohort, tmp_path: Path):

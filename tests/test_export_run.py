@@ -373,8 +373,6 @@ def test_several_labels_are_decided_each_at_its_own_point(echo, folder, capsys):
 @pytest.mark.parametrize(
     ("system", "verb", "words"),
     [
-        ("cap", "train", "of cap train, which has no export yet"),
-        ("cap", "probe", "of cap probe, which has no export yet"),
         ("ecgflow_cmr", "train", "draws moving hearts"),
         ("anyecg_echo", "pretrain", "of anyecg-echo pretrain"),
         ("pocket_k", "cross_validate", "of pocket-k cross-validate"),

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,8 @@ from torch import nn
 from stethos.cli import main
 from stethos.data.cohort import open_cohort
 from stethos.errors import CohortError, QualityError
-from stethos.export import run_sound
+from stethos.export import quantise, run_sound
+from stethos.export.parity_sound import LIMITS, HeldOut, compared, measured, spread_of
 from stethos.export.run_sound import RefusedError
 from stethos.export.score import session
 from stethos.io import read
@@ -32,7 +34,7 @@ from stethos.study.listening import Listening
 from stethos.synth.machine import factory
 from stethos.synth.plan import Plan
 from stethos.systems import highband_cl, load
-from stethos.types import Run, Schedule, Signal
+from stethos.types import Predictions, Run, Schedule, Signal
 
 onnx = pytest.importorskip("onnx")
 sound = pytest.importorskip("stethos.export.sound")
@@ -231,21 +233,20 @@ def test_a_folder_that_answers_otherwise_is_not_written(listened, cohort, tmp_pa
 def test_a_flipped_alarm_fails_though_no_score_moved_far(listened, cohort):
     run = Run(listened[0])
     held = handheld_sound.held_out(run, load(run.folder), open_cohort(cohort))
-    exact = handheld_sound.measured(listened[1], held)
-    limits = handheld_sound.LIMITS["fp32"]
+    limits, graphs = LIMITS["fp32"], run_sound.opened(listened[1])
+    exact = measured(graphs, held, limits)
     assert not exact.failures(limits)
     assert replace(exact, flips=1).failures(limits) == [f"1 of {exact.alarms} alarms flipped"]
     assert replace(exact, dscore=math.nan).failures(limits)
     threshold = json.loads((listened[1] / "export.json").read_text())["machines"][0]["threshold"]
     moved = replace(held, score=np.where(held.score > threshold, 0.0, 2 * threshold))
-    found = handheld_sound.measured(listened[1], moved)
+    found = measured(graphs, moved, limits)
     assert found.flips + found.flips_near == found.alarms
 
 
 def test_what_cannot_be_exported_is_said_in_one_sentence(listened, folder, cohort, capsys, tmp_path):
     run, out = listened[0], tmp_path / "out"
     assert "leave --rate away" in refused(capsys, "export", run, cohort, "--out", out, "--rate", 16_000)
-    assert "fp32 or fp16; got int8" in refused(capsys, "export", run, cohort, "--out", out, "--precision", "int8")
     assert "was tested on a cohort" in refused(capsys, "export", run, "--out", out)
     unfinished = Path(shutil.copytree(run, tmp_path / "run"))
     Run(unfinished).predictions.unlink()
@@ -255,6 +256,154 @@ def test_what_cannot_be_exported_is_said_in_one_sentence(listened, folder, cohor
     with pytest.raises(CohortError, match="one gives a score"):
         handheld_sound.held_out(Run(run), load(run), replace(people, open=lambda row: others[row]))
     assert not out.exists()
+
+
+# --- fewer bits ---------------------------------------------------------------------------------------------
+
+
+def reduced(run: Path, out: Path, precision: str, *cohort: Path) -> dict[str, dict]:
+    """An export by the command line: what its files say."""
+    stethos("export", run, *cohort, "--out", out, "--precision", precision)
+    return {name: json.loads((out / f"{name}.json").read_text()) for name in ("export", "parity", "cost")}
+
+
+@pytest.mark.parametrize("which", ["listened", "simulated"])
+def test_half_precision_is_exported_by_the_command_line_and_scores_alike(request, capsys, tmp_path, cohort, which):
+    run, whole = request.getfixturevalue(which)
+    out = tmp_path / "half"
+    told = reduced(run, out, "fp16", *([cohort] if which == "listened" else []))
+    kinds = {item.data_type for item in onnx.load(out / "score.onnx").graph.initializer if math.prod(item.dims) > 999}
+    assert onnx.TensorProto.FLOAT16 in kinds
+    assert onnx.TensorProto.FLOAT not in kinds
+    whole_bytes = json.loads((whole / "cost.json").read_text())["bytes"]["score.onnx"]
+    assert told["cost"]["bytes"]["score.onnx"] < 0.8 * whole_bytes
+    parity = told["parity"]
+    assert 1e-5 * parity["spread"] < parity["dscore"] < 0.1 * parity["spread"]  # eleven bits are not twenty-four
+    assert (parity["flips"], parity["limits"]["dauroc"]) == (0, 0.002)
+    assert told["export"]["precision"] == "fp16"
+    capsys.readouterr()
+    file, name = sample(tmp_path / "a.wav", 44_100, 2.3), told["export"]["names"][0]
+    mine = by_python(capsys, run, file, name)
+    other = alone(out, file, "--machine", name, "--synthetic")
+    assert other["score"] == pytest.approx(mine["score"], abs=0.3 * parity["spread"])
+    assert other["score"] != here(whole, file, "--machine", name, "--synthetic")["score"]
+
+
+def test_integers_are_exported_by_the_command_line_and_score_alike(listened, cohort, capsys, tmp_path):
+    run, whole = listened
+    out = tmp_path / "integers"
+    told = reduced(run, out, "int8", cohort)
+    printed = capsys.readouterr().out
+    graph = onnx.load(out / "score.onnx").graph
+    integers = [item for item in graph.initializer if item.data_type == onnx.TensorProto.INT8 and len(item.dims) > 1]
+    assert sum(math.prod(item.dims) for item in integers) > 50_000
+    of_integers = {name for node in graph.node if node.op_type == "DequantizeLinear" for name in node.output}
+    assert of_integers & {name for node in graph.node if ".grams.tgram" in node.name for name in node.input}
+    assert not of_integers & {name for node in graph.node if ".mel/" in node.name for name in node.input}
+    parity, kept = told["parity"], told["export"]["kept_float32"]
+    assert 0 < parity["dscore"] <= 0.25 * parity["spread"]
+    assert parity["flips"] <= 0.01 * parity["alarms"]
+    assert parity["dauroc"] <= 0.005
+    assert kept == parity["kept_float32"]
+    assert kept[0] == "members.0.mel"
+    assert f"computed in float32: {', '.join(kept)}" in printed
+    size = told["cost"]["bytes"]["score.onnx"]
+    assert size < len(quantise.half(onnx.load(whole / "score.onnx")).SerializeToString())
+    file, name = sample(tmp_path / "a.wav", 16_000, 2.3), told["export"]["names"][1]
+    mine = by_python(capsys, run, file, name)
+    other = alone(out, file, "--machine", name, "--synthetic")
+    assert other["score"] == pytest.approx(mine["score"], abs=parity["spread"])
+    assert other["score"] != here(whole, file, "--machine", name, "--synthetic")["score"]
+
+
+def test_scales_are_taken_from_normals_that_are_not_tested(listened, cohort):
+    model, people, asked = load(listened[0]), open_cohort(cohort), []
+
+    def watched(row: int):
+        asked.append(row)
+        return people[row]
+
+    windows = handheld_sound.remembered(model, replace(people, open=watched))
+    assert windows.shape == (len(asked), 1, 16_000)
+    tested_too = Predictions.load(Run(listened[0]).predictions).part("internal").record
+    assert len(asked) > 5
+    assert not set(people.rows["id"][asked]) & set(tested_too)
+    assert not people.rows["anomaly"][asked].astype(float).any()
+
+
+@pytest.mark.parametrize(
+    ("precision", "limit", "words"),
+    [
+        ("fp16", {"score": 1e-6}, "largest |Δ score|"),
+        ("int8", {"score": 1e-6}, "leaving blocks in float32 did not help either; take --precision fp16"),
+        ("fp16", {"dauroc": -1.0}, "|Δ AUROC|"),
+    ],
+)
+def test_fewer_bits_that_answer_otherwise_are_refused_with_the_figure(
+    listened, cohort, capsys, tmp_path, monkeypatch, precision, limit, words
+):
+    narrow = {**LIMITS, precision: replace(LIMITS[precision], **limit)}
+    monkeypatch.setattr(handheld_sound, "LIMITS", narrow)
+    monkeypatch.setattr(handheld_sound, "WINDOWS", 4)
+    said = refused(capsys, "export", listened[0], cohort, "--out", tmp_path / "out", "--precision", precision)
+    assert words in said
+    assert "nothing was written" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_integers_that_take_more_room_than_half_precision_are_refused(simulated, capsys, tmp_path):
+    said = refused(capsys, "export", simulated[0], "--out", tmp_path / "out", "--precision", "int8")
+    as_integers, as_halves = (float(word.split()[0]) for word in re.findall(r"[\d.]+ MB", said))
+    assert as_integers >= as_halves
+    assert "take --precision fp16" in said
+    assert not list(tmp_path.iterdir())
+
+
+# --- measures, by hand --------------------------------------------------------------------------------------
+
+
+def two_machines(score: list[float]) -> HeldOut:
+    """Two machines: normals at 1 and 3, and at 10, 11 and 15; one anomaly each, a recording of unknown truth."""
+    machine, truth = np.array([0, 0, 0, 1, 1, 1, 1, 1]), np.array([0, 0, 1, 0, 0, 0, 1, math.nan])
+    return HeldOut([], machine, np.array(score, float), truth)
+
+
+HELD = two_machines([1, 3, 4, 10, 11, 15, 14, 20])
+
+
+def test_the_spread_is_that_of_normals_within_their_machine():
+    # around 2: 1 + 1; around 12: 4 + 1 + 9; five normals of two machines
+    assert spread_of(HELD) == pytest.approx(math.sqrt(16 / 3))
+    assert spread_of(replace(HELD, score=HELD.score + 100 * HELD.machine)) == pytest.approx(spread_of(HELD))
+    alone = replace(HELD, truth=np.array([0, 1, 1, 0, 1, 1, 1, 1.0]))
+    assert spread_of(alone) == pytest.approx(np.std(HELD.score))
+
+
+def test_measures_of_a_detector_are_those_that_one_counts_by_hand():
+    points = np.array([[3.5] * 3 + [14.5] * 5, [math.nan] * 3 + [12.0] * 5])
+    other = HELD.score + np.array([0, 0.6, 0, 0, 1.5, 0, 0.6, 0])
+    found = compared(HELD, other, points, near=0.1)  # 0.23 of a score
+    assert (found.records, found.dscore, found.alarms) == (8, 1.5, 13)
+    assert (found.flips, found.flips_near) == (3, 0)  # 3 over 3.5, 14 over 14.5, 11 over 12
+    assert compared(HELD, other, points, near=0.25).flips_near == 2  # those half a score away
+    # of the first machine the anomaly stays above both normals; of the second it is above two of three, as before
+    assert found.dauroc == 0.0
+    swapped = HELD.score + np.array([0, 2, 0, 0, 0, 0, -3.5, 0])
+    # 1 of 2 in place of both, and 1 (half of a tie: none) of 3 in place of 2: 14 − 3.5 = 10.5 lies above 10 alone
+    assert compared(HELD, swapped, points, 0.1).dauroc == pytest.approx((1 / 2 + 1 / 3) / 2)
+    assert compared(replace(HELD, truth=np.zeros(8)), other, points, 0.1).dauroc is None
+
+
+def test_every_limit_of_a_detector_is_held_and_fewer_bits_are_allowed_more():
+    found = compared(HELD, HELD.score - 6 * (HELD.truth == 1), np.array([[3.5] * 3 + [12.5] * 5]), 0.0)
+    words = found.failures(LIMITS["int8"])
+    assert [
+        start in line for start, line in zip(("largest |Δ score| 6", "2 of 8", "|Δ AUROC|"), words, strict=True)
+    ] == [True] * 3
+    for name in ("score", "near", "flips", "dauroc"):
+        values = [getattr(LIMITS[precision], name) for precision in ("fp32", "fp16", "int8")]
+        assert values == sorted(values)
+        assert values[0] < values[1] < values[2]
 
 
 # --- the preparation without this library -------------------------------------------------------------------

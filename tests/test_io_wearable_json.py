@@ -10,6 +10,7 @@ import wearable_files as worn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stethos.cli import main
 from stethos.errors import ChannelError, FormatError, RateError, UnitError
 from stethos.io import inspect, read
 from stethos.io.wearable_json import read_wearable_json
@@ -230,7 +231,7 @@ def test_one_millivolt_is_as_many_steps_as_stated(tmp_path):
 
 def test_several_recordings_in_one_file_are_counted_and_chosen(tmp_path):
     path = worn.fitbit(tmp_path / "x.json", TRACE, count=3)
-    with pytest.raises(FormatError, match="needs one recording and holds 3; say which with recording=1 to 3"):
+    with pytest.raises(FormatError, match="needs one recording and holds 3; say which with --recording 1 to 3"):
         read(path)
     for number in (1, 2, 3):
         record = read(path, recording=number)
@@ -238,8 +239,39 @@ def test_several_recordings_in_one_file_are_counted_and_chosen(tmp_path):
         assert (record.id, record.subject) == (f"x-{number}", "x")
         assert record.when.date() == (worn.START + timedelta(days=number - 1)).date()
     for number in (0, 4, -1):
-        with pytest.raises(FormatError, match=f"holds recordings 1 to 3; recording {number} is asked for"):
+        with pytest.raises(FormatError, match=f"holds recordings 1 to 3; --recording says {number}"):
             read(path, recording=number)
+
+
+def test_one_of_several_recordings_is_inspected_by_its_number(tmp_path, capsys):
+    path = worn.fitbit(tmp_path / "x.json", TRACE, count=3)
+    for number in (1, 3):
+        main(["inspect", str(path), "--recording", str(number)])
+        day = worn.START + timedelta(days=number - 1)
+        assert f"start {day:%Y-%m-%d}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("count", "flags", "words"),
+    [
+        (3, (), "needs one recording and holds 3; say which with --recording 1 to 3"),
+        (3, ("--recording", "4"), "holds recordings 1 to 3; --recording says 4; choose another"),
+        (3, ("--recording", "0"), "holds recordings 1 to 3; --recording says 0; choose another"),
+        (1, ("--recording", "2"), "holds recordings 1 to 1; --recording says 2; choose another"),
+        (0, ("--recording", "2"), "of format arrays holds one recording; leave --recording 2 away"),
+    ],
+)
+def test_a_recording_that_is_not_named_or_not_there_is_refused_in_a_sentence(tmp_path, capsys, count, flags, words):
+    path = tmp_path / "x.npz"
+    if count:
+        worn.fitbit(path, TRACE, count=count)
+    else:
+        np.savez(path, I=TRACE, rate=250.0, unit="mV")
+    with pytest.raises(SystemExit) as stop:
+        main(["inspect", str(path), *flags])
+    said = capsys.readouterr().err
+    assert (stop.value.code, said.count("\n")) == (2, 1)
+    assert words in said
 
 
 def test_fewer_samples_than_promised_are_refused(tmp_path):

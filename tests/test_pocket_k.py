@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import wearable_files
 from sklearn.metrics import roc_auc_score
 
 from stethos.cli import main
@@ -418,6 +419,21 @@ def test_wfdb_watch_and_npz_become_one_json_line_each(run, tmp_path, capsys):
     assert lines[0]["logit"] == pytest.approx(lines[2]["logit"], abs=1e-3)  # the format adds 1 µV at most
     assert lines[0]["heart_rate"] == pytest.approx(lines[1]["heart_rate"], abs=3)
     assert "Erika" not in json.dumps(lines)
+
+
+def test_each_of_several_recordings_in_a_file_is_scored_as_it_is_in_a_file_of_its_own(run, tmp_path, capsys):
+    trace, flags = recording(10, 250), ("--allow-synthetic-model",)
+    several = wearable_files.fitbit(tmp_path / "readings.json", trace, count=2)
+    for number in (1, 2):  # the second is half as high
+        np.savez(tmp_path / f"{number}.npz", I=np.rint(trace * 10922 / number) / 10922, rate=250.0, unit="mV")
+        (line,) = spoken(capsys, run.folder, several, "--recording", number, *flags)
+        (alone,) = spoken(capsys, run.folder, tmp_path / f"{number}.npz", *flags)
+        assert line["recording"] == number
+        assert line["logit"] == pytest.approx(alone["logit"], abs=1e-4)
+    for wanted in ((), ("--recording", 3)):
+        assert "--recording" in refused(capsys, "pocket-k", "predict", run.folder, several, *wanted, *flags)
+    stream = ("predict", run.folder, "--follow", several, "--recording", 2)
+    assert "a live stream is one recording; leave --recording 2 away" in refused(capsys, *stream)
 
 
 def test_a_model_of_a_simulated_world_refuses_a_real_strip_and_takes_a_simulated_one(run, tmp_path, clinic, capsys):

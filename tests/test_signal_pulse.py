@@ -172,6 +172,15 @@ def test_steep_falls_are_upside_down_even_with_an_artefact_larger_than_all_beats
         assert np.array_equal(upright(turned).values, spoilt.values)
 
 
+@pytest.mark.parametrize("rest", [np.nan, 0.0])
+def test_what_was_not_recorded_or_stands_still_has_no_say_in_the_polarity(rest):
+    """Half a minute of pulse in five minutes: where nothing moves, the skewness would be that of rounding."""
+    pulse = pulse_of(feet_at(72, 30), 125, 30)
+    values = np.concatenate([pulse.values[0], np.full(270 * 125, rest)])
+    assert not inverted(changed(pulse, values))
+    assert inverted(changed(pulse, -values))
+
+
 def test_several_channels_and_rates_out_of_range_are_refused():
     pulse = pulse_of(feet_at(70, 30))
     with pytest.raises(ChannelError, match="one channel"):

@@ -22,10 +22,11 @@ from stethos.io import read
 from stethos.signal.quality import Window
 from stethos.signal.quality import windows as judge_windows
 from stethos.study import stream
+from stethos.study.cutter import Cutter
 from stethos.study.ensemble import Ensemble, scorer
 from stethos.study.grid import Grid, fitted_rate
 from stethos.study.lead import LeadWindows, mean_of_windows
-from stethos.study.stream import Cutter, Live, grown, piped, said
+from stethos.study.stream import Live, grown, piped, said
 from stethos.synth import hospital
 from stethos.systems import pocket_k
 from stethos.types import Record, Signal

@@ -322,10 +322,63 @@ def test_further_records_are_refused_too(teacher, clinic):
         refuse_unlike(teacher, more, parts)
 
 
-def test_a_cross_validation_keeps_no_model_that_could_teach(clinic, folder, tmp_path, capsys):
+# --- folds ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def folds(clinic, folder) -> Run:
     stethos("pocket-k", "cross-validate", clinic, "--out", folder / "folds", *BRIEF, "--target", TARGET, "--folds", 2)
+    return Run(folder / "folds")
+
+
+def test_a_fold_is_taught_by_its_own_networks_and_learns_from_nobody_whom_it_is_tested_on(folds, clinic, tmp_path):
+    met, teach = [], pocket_k._taught
+
+    def watched(task, recipe, rows, teacher, how, stage):
+        windows = task.prepared.store.take(np.flatnonzero(task.prepared.window_record == rows["internal"][0]))
+        names = {part: set(task.cohort.subjects[here]) for part, here in rows.items()}
+        met.append((names, task.cohort.rows["id"][rows["internal"][0]], float(teacher(windows).mean())))
+        return teach(task, recipe, rows, teacher, how, stage)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pocket_k, "_taught", watched)
+        run = taught(folds, clinic, tmp_path / "student")
+    kept = said(folds)
+    assert len(met) == 2
+    for names, record, logit in met:
+        assert not names["internal"] & (names["train"] | names["valid"])
+        assert logit == pytest.approx(kept.score[kept.record == record, 0][0], abs=1e-5)  # said by its strangers
+    one = said(run)
+    assert sorted(one.record.tolist()) == sorted(kept.record.tolist())
+    assert dict(zip(one.record, one.split, strict=True)) == dict(zip(kept.record, kept.split, strict=True))
+
+
+def test_what_a_cross_validated_student_lost_is_paired_over_all_folds(folds, clinic, folder):
+    run = taught(folds, clinic, folder / "folds-student")
+    told = numbers(run)
+    one, two = said(run), said(folds)
+    two = two.take(np.array([two.record.tolist().index(record) for record in one.record]))
+    areas = [roc_auc_score(part.truth[:, 0], part.score[:, 0]) for part in (one, two)]
+    assert told["pooled.auroc"]["value"] == pytest.approx(areas[0])
+    assert told["teacher.pooled.auroc"]["value"] == pytest.approx(areas[1])
+    assert told["difference.teacher.pooled.auroc"]["value"] == pytest.approx(areas[0] - areas[1])
+    assert {"control.scratch.pooled.auroc", "control.untrained.pooled.auroc"} <= set(told)
+    assert "What was lost against the teacher" in run.report.read_text()
+    assert "Taught in each fold by its own model (" in run.report.read_text()
+
+
+def test_a_cross_validation_without_its_networks_cannot_teach(folds, clinic, tmp_path, capsys):
+    copied = Path(shutil.copytree(folds.folder, tmp_path / "copy"))
+    (copied / "private" / "fold-1.safetensors").unlink()
     flags = ("--cohort", clinic, "--out", tmp_path / "student")
-    assert "keeps no model" in refused(capsys, "pocket-k", "student", folder / "folds", *flags)
+    assert "keeps no networks of fold 1" in refused(capsys, "pocket-k", "student", copied, *flags)
+    assert not (tmp_path / "student").exists()
+
+
+def test_other_records_than_those_of_the_folds_are_refused(folds, clinic, tmp_path, capsys):
+    edited = rewritten(clinic, tmp_path / "edited", EDITS["of another value"])
+    flags = ("--cohort", edited, "--out", tmp_path / "student")
+    assert "give the cohort" in refused(capsys, "pocket-k", "student", folds.folder, *flags)
 
 
 # --- further parts and targets --------------------------------------------------------------------------------

@@ -10,18 +10,21 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 
-def inspect(files: list[Path], *, rate: float | None = None, unit: str | None = None) -> Iterator[str]:
+def inspect(
+    files: list[Path], *, rate: float | None = None, unit: str | None = None, recording: int | None = None
+) -> Iterator[str]:
     """What recordings hold: format, rate, leads, unit, duration, gaps, quality; of a sound channels and level.
 
     Args:
         files: Recordings.
         rate: Sampling rate in Hz, for files that do not state it.
         unit: Unit, such as mV, for files that do not state it.
+        recording: Which one, from 1, where a file holds several.
     """
     from stethos.io import inspect as look
 
     for file in files:
-        yield from look(file, rate=rate, unit=unit).lines()
+        yield from look(file, rate=rate, unit=unit, recording=recording).lines()
 
 
 def predict(
@@ -34,6 +37,7 @@ def predict(
     unit: str | None = None,
     age: float | None = None,
     paced: bool | None = None,
+    recording: int | None = None,
     machine: str = "",
     allow_synthetic_model: Annotated[bool, Parameter(negative="")] = False,
 ) -> Iterator[dict[str, Any]]:
@@ -49,6 +53,7 @@ def predict(
         unit: Unit, such as mV, for files that do not state it.
         age: Of the person in years, where the file does not say; under 18 the model abstains.
         paced: Whether the rhythm is paced; then the model abstains.
+        recording: Which one, from 1, where a file holds several.
         machine: Machine and section that is heard, where the model knows several.
         allow_synthetic_model: Let a model of a simulated world look at a real recording.
     """
@@ -59,8 +64,9 @@ def predict(
     from stethos.systems import page_of
 
     page = page_of(run)
-    refuse_both(files or [], follow)
-    given = {"follow": follow, "lead": lead, "rate": rate, "unit": unit, "age": age, "paced": paced, "machine": machine}
+    refuse_both(files or [], follow, recording)
+    given = {"follow": follow, "lead": lead, "rate": rate, "unit": unit, "age": age, "paced": paced}
+    given |= {"recording": recording, "machine": machine}
     given = {name: value for name, value in given.items() if value not in (None, "")}
     strange = sorted(set(given) - set(signature(page.predict).parameters))
     if strange:
@@ -80,15 +86,17 @@ def export(
     """Write a run as ONNX graphs for a phone, a watch or a browser, if they answer as the run does on held-out records.
 
     Args:
-        run: Folder of a finished run of pocket-k, anyecg-echo, os-scl or highband-cl train.
+        run: Folder of a finished run of pocket-k, anyecg-echo, os-scl or highband-cl train, or of cap pretrain, probe
+            or train.
         cohort: The cohort that it was tested on; a simulated world is simulated again where none is given.
         out: Folder to write; an earlier export there is replaced.
         precision: fp32, fp16 (weights of half precision) or int8 (with blocks left in fp32 where it needs them).
-        rate: Sampling rate of the device's recordings, 500 Hz where it is not said; sounds may have any.
+        rate: Sampling rate of the device's recordings, where it is not said 500 Hz, of a pulse 125 Hz; sounds may have
+            any.
         records: Most held-out records that are compared.
     """
     from stethos.data.cohort import open_cohort
-    from stethos.study import handheld, handheld_sound
+    from stethos.study import handheld, handheld_pulse, handheld_sound
     from stethos.systems import page_of
     from stethos.types import Run
 
@@ -100,10 +108,13 @@ def export(
             handheld_sound.export(made, page.load(run), sounds, out, precision=precision, records=records)
         )
         return
-    handheld.refuse_unexportable(made)
+    pulse = handheld_pulse.is_pulse(made)
+    tool = handheld_pulse if pulse else handheld
+    tool.refuse_unexportable(made)
     people = None if cohort is None else open_cohort(cohort)
-    wanted = handheld.Wanted(precision, rate or 500.0, records)
-    yield from handheld.told(handheld.export(made, page.load(run), people, wanted, out))
+    usual = handheld_pulse.RATE if pulse else 500.0
+    wanted = handheld.Wanted(precision, usual if rate is None else rate, records)
+    yield from tool.told(tool.export(made, page.load(run), people, wanted, out))
 
 
 def app(

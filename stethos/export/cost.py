@@ -10,11 +10,15 @@ preparation have one, with a small product for each 64 samples) is not counted.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from stethos.errors import FormatError
 from stethos.export.graph import library
+from stethos.export.score import session
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -37,16 +41,17 @@ class Cost:
     peak_bytes: int
 
 
-def cost(model: ModelProto) -> Cost:
+def cost(model: ModelProto, given: Mapping[str, np.ndarray] | None = None) -> Cost:
     """What a graph costs for a batch of one.
 
     Args:
-        model: All sizes but that of the batch are known.
+        model: All sizes but that of the batch are known, unless an example is given.
+        given: What comes in, by name, for a graph whose sizes depend on it: sizes are then those of a run.
 
     Raises:
         FormatError: A size is not known.
     """
-    sizes = _sizes(model)
+    sizes = _sizes(model) if given is None else _sizes_met(model, given)
     macs = sum(_macs(node, sizes) for node in model.graph.node if node.op_type in MULTIPLIED)
     return Cost(macs, _parameters(model), _peak(model, sizes))
 
@@ -67,6 +72,15 @@ def _sizes(model: ModelProto) -> dict[str, tuple[tuple[int, ...], int]]:
         if all(size.HasField("dim_value") for size in kind.shape.dim):
             found[value.name] = tuple(size.dim_value for size in kind.shape.dim), _bytes(kind.elem_type)
     return found | {tensor.name: (tuple(tensor.dims), _bytes(tensor.data_type)) for tensor in told.initializer}
+
+
+def _sizes_met(model: ModelProto, given: Mapping[str, np.ndarray]) -> dict[str, tuple[tuple[int, ...], int]]:
+    """The same as a run with an example meets them."""
+    names = [name for node in model.graph.node for name in node.output if name]
+    made = session(model, names).run(names, dict(given))
+    met = {name: np.asarray(value) for name, value in (*given.items(), *zip(names, made, strict=True))}
+    stored = {tensor.name: (tuple(tensor.dims), _bytes(tensor.data_type)) for tensor in model.graph.initializer}
+    return {name: (value.shape, value.itemsize) for name, value in met.items()} | stored
 
 
 def _bytes(kind: int) -> int:

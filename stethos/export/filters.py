@@ -116,15 +116,29 @@ def _continued(graph: Graph, x: str, pad: int) -> str:
 def _one_way(graph: Graph, x: str, filtered: Blocks, begin: np.ndarray, length: int) -> str:
     """The filter from the first sample on, settled at its value, `(length,)`."""
     padded = graph.add("Concat", x, np.zeros(-length % BLOCK), axis=0)
-    u = graph.reshaped(padded, -1, BLOCK)  # (count, BLOCK)
+    return graph.slice(cascaded(graph, padded, filtered, begin), 0, length)
+
+
+def cascaded(graph: Graph, x: str, filtered: Blocks, begin: np.ndarray) -> str:
+    """A filter from the first sample on, settled at its value.
+
+    Args:
+        graph: Is added to.
+        x: float64, any multiple of BLOCK samples.
+        filtered: From `blocks`.
+        begin: State to begin in for a first sample of 1, `(1, states)`.
+
+    Returns:
+        Name of float64, as long as x.
+    """
+    u = graph.reshaped(x, -1, BLOCK)  # (count, BLOCK)
     first = graph.add("Mul", graph.slice(x, 0, 1), begin)  # (1, states)
     learnt = graph.add("MatMul", u, filtered.learnt)  # (count, states)
     body = _onward(graph, filtered.kept)
     graph.add("Scan", first, learnt, outputs=2, num_scan_inputs=1, body=body)
     states = graph.nodes[-1].output[1]  # (count, 1, states)
     remembered = graph.add("MatMul", graph.reshaped(states, -1, len(filtered.kept)), filtered.remembered)
-    y = graph.add("Add", graph.add("MatMul", u, filtered.given), remembered)
-    return graph.slice(graph.reshaped(y, -1), 0, length)
+    return graph.reshaped(graph.add("Add", graph.add("MatMul", u, filtered.given), remembered), -1)
 
 
 def _onward(graph: Graph, kept: np.ndarray) -> object:

@@ -22,7 +22,7 @@ from stethos.errors import RunError
 from stethos.export.cost import cost
 from stethos.export.graph import composed, library, write_metadata
 from stethos.export.parity import LIMITS, HeldOut, ParityError, compared, measured, suspect
-from stethos.export.quantise import half, integers, sweep
+from stethos.export.quantise import half, mixed
 from stethos.export.score import blocks_of, session
 
 if TYPE_CHECKING:
@@ -81,9 +81,7 @@ def reduced(
 ) -> tuple[ModelProto, dict[str, Any]]:
     """A network's graph in the asked precision, and what was tried.
 
-    With integers, the blocks that move the logits most are left in float32 one after another, until the answers are
-    within the limits or nothing is left to quantise; then the graph with all blocks quantised is given back, for the
-    gate to refuse.
+    With integers, blocks that move the logits much are left in float32, as `mixed` has it.
 
     Args:
         score: In float32.
@@ -96,16 +94,7 @@ def reduced(
         return score, {}
     if precision == "fp16":
         return half(score), {}
-    whole = integers(score, calibration)
-    if not _too_far(whole, held):
-        return whole, {"kept_float32": []}
-    moved = sweep(score, calibration, list(blocks_of(model)))
-    ranked = list(moved)
-    for count in range(1, len(ranked)):
-        mixed = integers(score, calibration, ranked[:count])
-        if not _too_far(mixed, held):
-            return mixed, {"kept_float32": ranked[:count], "sweep": moved}
-    return whole, {"kept_float32": [], "sweep": moved}
+    return mixed(score, calibration, list(blocks_of(model)), lambda small: bool(_too_far(small, held)))
 
 
 def _too_far(score: ModelProto, held: HeldOut) -> list[str]:

@@ -14,9 +14,9 @@ import contextlib
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,17 +30,22 @@ if TYPE_CHECKING:
 
 WINDOWS = 100  # that scales are taken from
 SMALLEST = 16  # numbers of a tensor that is worth storing in half precision
+_SCALED = ("QuantizeLinear", "DequantizeLinear")
 
 
 def half(model: ModelProto) -> ModelProto:
-    """The same graph with weights stored as float16; what comes in, what goes out and what is computed is float32."""
+    """The same graph with weights stored as float16; what comes in, what goes out and what is computed is float32.
+
+    Scales of integers stay as they are: a small one would lose its digits.
+    """
     onnx = library()
     made = onnx.ModelProto()
     made.CopyFrom(model)
     casts = []
+    scales = {name for node in made.graph.node if node.op_type in _SCALED for name in node.input[1:]}
     for tensor in made.graph.initializer:
         values = onnx.numpy_helper.to_array(tensor)
-        if values.dtype == np.float32 and values.size >= SMALLEST:
+        if values.dtype == np.float32 and values.size >= SMALLEST and tensor.name not in scales:
             name = tensor.name
             with np.errstate(over="ignore"):  # what overflows is infinite, which no gate lets through
                 tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), f"{name}/half"))
@@ -50,6 +55,37 @@ def half(model: ModelProto) -> ModelProto:
     del made.graph.node[:]
     made.graph.node.extend(nodes)
     return made
+
+
+def mixed(
+    model: ModelProto,
+    windows: np.ndarray,
+    blocks: Sequence[str],
+    too_far: Callable[[ModelProto], bool],
+    always: Sequence[str] = (),
+) -> tuple[ModelProto, dict[str, Any]]:
+    """A graph of integers that answers well enough, and what was tried.
+
+    The blocks that move the answer most are left in float32 one after another, until it is good enough or one block is
+    left to quantise; then the graph with all blocks quantised is given back, for a gate to refuse.
+
+    Args:
+        model: As `score_graph` makes it.
+        windows: Prepared windows for the scales, `(W, C, T)`.
+        blocks: Names of the blocks.
+        too_far: Whether a graph answers otherwise than it may.
+        always: Blocks that stay float32 whatever they move.
+    """
+    whole = integers(model, windows, always)
+    if not too_far(whole):
+        return whole, {"kept_float32": [*always]}
+    moved = sweep(model, windows, [block for block in blocks if block not in always])
+    for count in range(1, len(moved)):
+        kept = [*always, *list(moved)[:count]]
+        small = integers(model, windows, kept)
+        if not too_far(small):
+            return small, {"kept_float32": kept, "sweep": moved}
+    return whole, {"kept_float32": [*always], "sweep": moved}
 
 
 def integers(model: ModelProto, windows: np.ndarray, kept: Sequence[str] = ()) -> ModelProto:
@@ -68,15 +104,15 @@ def integers(model: ModelProto, windows: np.ndarray, kept: Sequence[str] = ()) -
 
 
 def sweep(model: ModelProto, windows: np.ndarray, blocks: Sequence[str]) -> dict[str, float]:
-    """How far the logits move if one block alone is quantised, the worst first.
+    """How far what a graph puts out moves if one block alone is quantised, the worst first.
 
     Args:
         model: As `score_graph` makes it.
-        windows: Prepared windows, `(W, C, T)`; scales are taken from them, and logits compared on them.
+        windows: Prepared windows, `(W, C, T)`; scales are taken from them, and answers compared on them.
         blocks: Names of blocks; those with nothing to quantise are left out.
 
     Returns:
-        Block → largest |Δ logit|.
+        Block → largest |Δ| of a logit, or of a number of an embedding.
     """
     (want,) = session(model).run(None, {"x": windows})
     able, found = set(quantisable(model)), {}

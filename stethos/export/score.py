@@ -11,7 +11,8 @@ import contextlib
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 CLOSE = 1e-4  # largest distance of a logit from torch's, of the larger of 1 and the logit
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _BATCHES = (1, 2, 5)
+_SIZES = (1, 7)  # of an axis of any size
 
 
 class _Spoken(nn.Module):
@@ -42,7 +44,13 @@ class _Spoken(nn.Module):
         return getattr(self.module, self.method)(x)
 
 
-def score_graph(module: nn.Module, shape: Sequence[int], method: str = "score", output: str = "logit") -> ModelProto:
+def score_graph(
+    module: nn.Module,
+    shape: Sequence[int],
+    method: str = "score",
+    output: str = "logit",
+    free: Mapping[int, str] = MappingProxyType({}),
+) -> ModelProto:
     """A network as a graph that takes any number of windows.
 
     Args:
@@ -50,6 +58,7 @@ def score_graph(module: nn.Module, shape: Sequence[int], method: str = "score", 
         shape: Of one window, such as `(1, 1250)`.
         method: Which method.
         output: Name of the output.
+        free: Axes beside the first that may have any size, each with a name; `shape` has an example above 1.
 
     Returns:
         "x" float32 `(B, *shape)` → `output` float32 `(B, K)`; its nodes are named `BLOCK/operator`.
@@ -60,8 +69,9 @@ def score_graph(module: nn.Module, shape: Sequence[int], method: str = "score", 
     """
     library()
     example = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))  # a batch of 1 would become a constant
-    dynamic = ({0: torch.export.Dim("B")},)
-    with _quietly(), torch.no_grad():
+    # several free axes lead to relations that the exporter cannot prove, and by name alone it does not ask for a proof
+    dynamic = ({0: "B", **free} if free else {0: torch.export.Dim("B")},)
+    with _quietly(), _in_single_steps(), torch.no_grad():
         made = torch.onnx.export(
             _Spoken(module, method).eval(), (example,), dynamo=True, input_names=["x"], output_names=[output],
             dynamic_shapes=dynamic, opset_version=OPSET, external_data=False, verbose=False,
@@ -71,7 +81,8 @@ def score_graph(module: nn.Module, shape: Sequence[int], method: str = "score", 
     model.ir_version = FORMAT
     _named_by_block(model)
     in_pictures(zeros_behind(model))
-    _refuse_other_answers(model, getattr(module, method), shape)
+    for sizes in (shape, *(_with(shape, axis - 1, size) for axis in free for size in _SIZES)):
+        _refuse_other_answers(model, getattr(module, method), sizes)
     return model
 
 
@@ -102,8 +113,9 @@ def activations(module: nn.Module, score: Callable[[Tensor], Tensor], x: np.ndar
     found: dict[str, np.ndarray] = {}
 
     def keep(name: str) -> Callable[..., None]:
-        def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
-            found[name] = output.detach().cpu().numpy()
+        def hook(_module: nn.Module, _inputs: Any, output: Tensor | tuple[Tensor, ...]) -> None:
+            said = output[0] if isinstance(output, tuple) else output  # attention tells its weights too
+            found[name] = said.detach().cpu().numpy()
 
         return hook
 
@@ -145,16 +157,34 @@ def session(model: ModelProto | str, outputs: Sequence[str] = ()) -> Any:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Without the exporter's own deprecations and its list of packages that are not there."""
-    log = logging.getLogger("torch.onnx")
-    before = log.level
-    log.setLevel(logging.ERROR)
+    """Without the exporter's own deprecations, its list of packages that are not there, and what it did not fold."""
+    logs = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
+    before = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        log.setLevel(before)
+        for log, level in zip(logs, before, strict=True):
+            log.setLevel(level)
+
+
+@contextlib.contextmanager
+def _in_single_steps() -> Iterator[None]:
+    """Without the kernel that does a whole layer of a transformer, for which ONNX has no operator."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+def _with(shape: Sequence[int], axis: int, size: int) -> tuple[int, ...]:
+    """A shape with another size of one axis."""
+    return tuple(size if place == axis else held for place, held in enumerate(shape))
 
 
 def _named_by_block(model: ModelProto) -> None:

@@ -61,7 +61,7 @@ def read(
         declared_unit(unit)
     kind = format_of(path)
     if recording not in (None, 1) and kind not in _SEVERAL:
-        raise FormatError(f"{path}: a file of format {kind} holds one recording; leave recording={recording} away")
+        raise FormatError(f"{path}: a file of format {kind} holds one recording; leave --recording {recording} away")
     if kind in _PLAIN:
         record = _plain(kind, path, rate, unit, channels)
     elif channels is not None:
@@ -170,13 +170,16 @@ def _refuse_contradiction(record: Record, path: Path, rate: float | None, unit: 
         raise UnitError(f"{path}: the file states {', '.join(sorted(units))} and --unit says {unit}; leave it away")
 
 
-def inspect(path: str | Path, *, rate: float | None = None, unit: str | None = None) -> Inspection:
+def inspect(
+    path: str | Path, *, rate: float | None = None, unit: str | None = None, recording: int | None = None
+) -> Inspection:
     """What a recording holds: format, rates, channels, units, durations, gaps and quality; of a sound its level.
 
     Args:
         path: As for `read`.
         rate: As for `read`.
         unit: As for `read`.
+        recording: As for `read`.
 
     Raises:
         FormatError: As for `read`.
@@ -185,4 +188,4 @@ def inspect(path: str | Path, *, rate: float | None = None, unit: str | None = N
     """
     from stethos.io.inspection import inspection_of
 
-    return inspection_of(Path(path), format_of(Path(path)), read(path, rate=rate, unit=unit))
+    return inspection_of(Path(path), format_of(Path(path)), read(path, rate=rate, unit=unit, recording=recording))

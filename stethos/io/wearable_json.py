@@ -144,12 +144,12 @@ def _chosen(count: int, recording: int | None, path: Path) -> int:
     """The number of the recording that is asked for, from 0."""
     if recording is None and count > 1:
         raise FormatError(
-            f"{path}: needs one recording and holds {count}; say which with recording=1 to {count} in stethos.read, "
-            "or save each in a file of its own"
+            f"{path}: needs one recording and holds {count}; say which with --recording 1 to {count}, or save each in "
+            "a file of its own"
         )
     wanted = 1 if recording is None else recording
     if not 1 <= wanted <= count:
-        raise FormatError(f"{path}: holds recordings 1 to {count}; recording {recording} is asked for; choose another")
+        raise FormatError(f"{path}: holds recordings 1 to {count}; --recording says {recording}; choose another")
     return wanted - 1
 
 

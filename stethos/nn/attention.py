@@ -50,7 +50,7 @@ class PatchPool(nn.Module):
         held = self.norm(patches)
         if self.positions:
             held = held + places(held.shape[1], held.shape[2]).to(held)
-        question = self.question.expand(len(held), 1, -1).to(held.dtype)
+        question = self.question.expand(held.shape[0], 1, -1).to(held.dtype)
         keys = torch.cat([question, held], dim=1)  # (B, 1 + P, D)
         ignored = nn.functional.pad(~valid, (1, 0), value=False)
         return self.attend(question, keys, keys, key_padding_mask=ignored, need_weights=weights)

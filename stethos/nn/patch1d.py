@@ -91,7 +91,7 @@ class TokenEncoder(nn.Module):
         seen = valid if hidden is None else valid & ~hidden
         two = torch.stack([torch.where(seen, x, 0), seen.to(x.dtype)], dim=1)  # (N, 2, S)
         waves = nn.functional.gelu(self.norm(self._waves(two)))  # (N, frames, D)
-        tokens = self.join(waves.reshape(len(x), -1, self.join.in_features))  # (N, L, D)
+        tokens = self.join(waves.reshape(x.shape[0], -1, self.join.in_features))  # (N, L, D)
         tokens = tokens if self.place is None else tokens + self.place
         there = token_valid(valid, self.shape.token)
         return self.last(self.layers(tokens, src_key_padding_mask=_ignored(there))), there

@@ -118,10 +118,10 @@ def resample_long(signal: Signal, rate: float) -> Signal:
     Raises:
         RateError: Neither one nor two fractions of numbers up to 500 lead there within 20 ppm.
     """
+    if signal.duration <= at_once(signal.rate, rate):
+        return resample(signal, rate)
     step = _common_seconds(signal.rate, rate)
     chunk = step * ceil(CHUNK_SECONDS / step)
-    if signal.duration <= chunk + step:
-        return resample(signal, rate)
     parts = []
     for start in range(0, ceil(signal.duration), chunk):
         first, last = max(0, start - step), start + chunk + step
@@ -129,6 +129,12 @@ def resample_long(signal: Signal, rate: float) -> Signal:
         skip = round((start - first) * rate)
         parts.append(resample(replace(signal, values=piece), rate).values[:, skip : skip + round(chunk * rate)])
     return replace(signal, values=np.concatenate(parts, axis=1), rate=rate)
+
+
+def at_once(first: float, second: float) -> int:
+    """Longest signal in seconds that `resample_long` takes in one piece from one rate (Hz) to another."""
+    step = _common_seconds(first, second)
+    return step * ceil(CHUNK_SECONDS / step) + step
 
 
 def _common_seconds(first: float, second: float) -> int:

@@ -30,6 +30,7 @@ BEAT_BAND = (0.5, 5.0)  # Hz: of 210 beats a minute there is a harmonic to spare
 PAD_SECONDS = 4.0  # a period and a half of the slowest frequency
 POLARITY_SECONDS = 5.0  # a span with some beats in it; one spoilt by motion is outvoted by the others
 SLOPE_RATE = 50.0  # Hz, enough for what is slower than 8 Hz
+STILL = 1e-12  # of the power of the slope where it is largest: less is rounding
 WIGGLE = 0.06  # of the distance from the 10th to the 90th percentile nearby: no top stands out less
 RANGE_SECONDS = 10.0
 SPARSE_RATE = 25.0  # Hz, enough for percentiles
@@ -102,10 +103,9 @@ def traced(pulse: Signal) -> Traced:
         RateError: Its rate is not between 25 and 1000 Hz.
     """
     trace = one_channel(pulse)
-    wave = filtered(trace, pulse.rate, PULSE_BAND)
-    if _falls_are_steeper(wave, pulse.rate):
+    wave, known = filtered(trace, pulse.rate, PULSE_BAND), np.isfinite(pulse.values[0])
+    if _falls_are_steeper(wave, known, pulse.rate):
         trace, wave = -trace, -wave
-    known = np.isfinite(pulse.values[0])
     beats = _beats(trace, wave, pulse.rate)
     return Traced(trace, wave, known, pulse.rate, beats.take(known[np.rint(beats.steepest).astype(np.int64)]))
 
@@ -162,7 +162,8 @@ def pulse_rate(onsets: np.ndarray, rate: float) -> float:
 def inverted(pulse: Signal) -> bool:
     """Whether the pulse seems upside down: in most stretches of 5 s its falls are steeper than its rises.
 
-    The median over the stretches of the skewness of the slope between 0.5 and 8 Hz is negative.
+    The median over the stretches of the skewness of the slope between 0.5 and 8 Hz is negative. A stretch that was
+    mostly not recorded, or stands still, has no say: it would vote by rounding.
 
     Args:
         pulse: One channel in any unit, 25 to 1000 Hz.
@@ -174,7 +175,8 @@ def inverted(pulse: Signal) -> bool:
         ChannelError: The signal has several channels.
         RateError: Its rate is not between 25 and 1000 Hz.
     """
-    return _falls_are_steeper(filtered(one_channel(pulse), pulse.rate, PULSE_BAND), pulse.rate)
+    wave = filtered(one_channel(pulse), pulse.rate, PULSE_BAND)
+    return _falls_are_steeper(wave, np.isfinite(pulse.values[0]), pulse.rate)
 
 
 def upright(pulse: Signal) -> Signal:
@@ -251,9 +253,10 @@ def refuse_other(pulse: Signal) -> None:
         )
 
 
-def _falls_are_steeper(wave: np.ndarray, rate: float) -> bool:
-    """Whether the slope is skewed to the negative in most stretches."""
-    slope = np.diff(wave[:: max(1, int(rate / SLOPE_RATE))])
+def _falls_are_steeper(wave: np.ndarray, known: np.ndarray, rate: float) -> bool:
+    """Whether the slope is skewed to the negative in most stretches that were recorded and move."""
+    step = max(1, int(rate / SLOPE_RATE))
+    slope, known = np.diff(wave[::step]), known[::step][1:]
     count = max(1, round(len(wave) / (POLARITY_SECONDS * rate)))
     span = len(slope) // count
     if span * count == 0:
@@ -262,7 +265,9 @@ def _falls_are_steeper(wave: np.ndarray, rate: float) -> bool:
     parts = parts - parts.mean(axis=1, keepdims=True)
     power = np.mean(parts * parts, axis=1)
     skew = np.mean(parts * parts * parts, axis=1) / np.maximum(power**1.5, np.finfo(float).tiny)
-    return bool(np.median(skew) < 0)
+    recorded = 2 * known[: count * span].reshape(count, span).sum(axis=1) >= span
+    counts = recorded & (power > STILL * power.max())
+    return bool(counts.any() and np.median(skew[counts]) < 0)
 
 
 def _beats(trace: np.ndarray, wave: np.ndarray, rate: float) -> Beats:

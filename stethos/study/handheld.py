@@ -44,7 +44,10 @@ from stethos.types import Cohort, Estimate, Predictions, Run, Signal
 Precision = Literal["fp32", "fp16", "int8"]
 
 SYSTEMS = {"pocket_k": hospital_world, "anyecg_echo": echo_world}  # that can be exported, and their simulated worlds
-CAN = "runs of pocket-k train and student, anyecg-echo train, os-scl train and highband-cl train can be exported"
+CAN = (
+    "runs of pocket-k train and student, anyecg-echo train, os-scl train, highband-cl train, and cap pretrain, "
+    "probe and train can be exported"
+)
 VERBS = ("train", "student")
 BY_DESIGN = {"ecgflow_cmr": "draws moving hearts, which are for people at a desk and are not exported"}
 GROUPS = 5  # of the score, for the observed risk

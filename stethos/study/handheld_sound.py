@@ -1,7 +1,8 @@
 """From a finished detector of machine sound to a folder for a device, if its answers are those of the run.
 
-The gate asks the run's own tested recordings, end to end: the samples of each go through `run.py` of the folder, its
-windows, its resampling, both graphs and the thresholds of their metadata. The other side is Python's.
+The gate, `stethos.export.parity_sound`, asks the run's own tested recordings. Scales of integers are taken from normal
+recordings that the detector remembers, so that no tested one has a say in them. Its log-mel is never of integers: power
+spans eighty decibels, and 256 steps hold forty-eight.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from torch import Tensor
@@ -21,10 +22,14 @@ from stethos import __version__
 from stethos.errors import CohortError, RecipeError, RunError
 from stethos.export import run_sound, sound
 from stethos.export.cost import cost
-from stethos.export.folder import advice, delivery, write_json
+from stethos.export.folder import delivery, write_json
 from stethos.export.graph import library, write_metadata
 from stethos.export.parity import ParityError
-from stethos.export.quantise import half
+from stethos.export.parity_sound import LIMITS, HeldOut, measured
+from stethos.export.quantise import WINDOWS, half, mixed
+from stethos.export.run_sound import Graphs
+from stethos.export.score import blocks_of, session
+from stethos.nn.mel import LogMel
 from stethos.signal.clip import RATE
 from stethos.study.backends import SmallestOf, ToDensest, ToMeans, ToNearest
 from stethos.study.by_class import ByClass
@@ -41,79 +46,20 @@ from stethos.types import Cohort, Predictions, Run
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+Precision = Literal["fp32", "fp16", "int8"]
+
 SYSTEMS = ("os_scl", "highband_cl")
+ADVICE = {  # where an export is refused
+    "fp32": "this version cannot export this run",
+    "fp16": "take --precision fp32",
+    "int8": "leaving blocks in float32 did not help either; take --precision fp16, or train a wider network, or longer",
+}
 AGAIN = 0.02  # standard deviations of a run's own scores; a GPU's, or bfloat16's, differ by as much
 LIMITS_IN_WORDS = (
     "Research software. A score below the threshold says that a machine sounds as its normal recordings did, not that "
     "it is in order. Thresholds hold for the same microphone, place, gain and room. The files hold embeddings of "
     "normal recordings, from which sound cannot be played but recordings can be recognised."
 )
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How far an export may be from its run.
-
-    Args:
-        score: Largest distance of a score, in standard deviations of the held-out scores.
-        near: Distance from the threshold, in the same, below which a flipped alarm is listed and not counted.
-        flips: Share of the alarms that may be flipped, those near the threshold not counted.
-    """
-
-    score: float
-    near: float
-    flips: float
-
-
-LIMITS: Mapping[str, Limits] = {
-    "fp32": Limits(score=1e-3, near=1e-3, flips=0.0),  # rounding in another order: 1e-5 in practice
-    "fp16": Limits(score=0.05, near=0.05, flips=0.005),  # weights keep 11 bits
-}
-
-
-@dataclass(frozen=True, eq=False)
-class HeldOut:
-    """Tested recordings, and what Python says of them.
-
-    Args:
-        sounds: One channel and its rate each, in fractions of full scale.
-        machine: Place of the machine that each is judged by, `(N,)`.
-        score: Python's, `(N,)`.
-    """
-
-    sounds: list[tuple[np.ndarray, float]]
-    machine: np.ndarray
-    score: np.ndarray
-
-
-@dataclass(frozen=True)
-class Parity:
-    """How far an export is from its run.
-
-    Args:
-        records: Compared.
-        dscore: Largest |Δ score|; NaN where one side is no number.
-        spread: Standard deviation of Python's scores.
-        alarms: Decisions against the thresholds, those of set alarms included.
-        flips: That differ, away from the threshold.
-        flips_near: That differ, near it.
-    """
-
-    records: int
-    dscore: float
-    spread: float
-    alarms: int
-    flips: int
-    flips_near: int
-
-    def failures(self, limits: Limits) -> list[str]:
-        """Every measure beyond its limit, in words; what is not a number is beyond any."""
-        told = []
-        if not self.dscore <= limits.score * self.spread:
-            told.append(f"largest |Δ score| {self.dscore:.3g} > {limits.score:g} of {self.spread:.3g}, their spread")
-        if not self.flips <= limits.flips * self.alarms:
-            told.append(f"{self.flips} of {self.alarms} alarms flipped")
-        return told
 
 
 def is_detector(run: Run) -> bool:
@@ -134,7 +80,9 @@ def refuse_unexportable(run: Run, rate: float | None) -> None:
         raise RunError(f"{run.folder} holds no predictions, so that nothing can be compared; finish its training")
 
 
-def export(run: Run, model: Detector, people: Cohort, out: Path, precision: str = "fp32", records: int = 1000) -> Path:
+def export(
+    run: Run, model: Detector, people: Cohort, out: Path, precision: Precision = "fp32", records: int = 1000
+) -> Path:
     """Write the folder for a device, if its answers are those of the run.
 
     Args:
@@ -142,30 +90,29 @@ def export(run: Run, model: Detector, people: Cohort, out: Path, precision: str 
         model: Of the run.
         people: The cohort that it was tested on.
         out: The folder; an earlier export there is replaced.
-        precision: "fp32", or "fp16" for weights of half precision.
+        precision: "fp32", "fp16" for weights of half precision, or "int8" for integers.
         records: Most held-out recordings that the gate asks.
 
     Raises:
         CohortError: The run's tested recordings are not in the cohort, or are others.
         ParityError: The answers differ; nothing is written.
-        RecipeError: The precision has no export.
+        RecipeError: Integers would take more room than half precision.
         RunError: The folder holds something else.
     """
-    if precision not in LIMITS:
-        raise RecipeError(f"detectors are exported as {' or '.join(LIMITS)}; got {precision}")
     held = held_out(run, model, people, records)
-    graphs = graphs_of(model, precision)
     told, limits = facts(run, model, precision), LIMITS[precision]
+    embedding, record = reduced(model, told, held, people)
+    told |= {"kept_float32": record.get("kept_float32", [])}
     with delivery(Path(out)) as folder:
-        _write(graphs, told, folder)
-        found = measured(folder, held)
+        _write(graphs_of(model, embedding), told, folder)
+        found = measured(run_sound.opened(folder), held, limits)
         wrong = found.failures(limits)
         if wrong:
             raise ParityError(
                 f"{out}: the {precision} export does not answer as its run on {found.records} held-out recordings "
-                f"({'; '.join(wrong)}); nothing was written: {advice(precision)}"
+                f"({'; '.join(wrong)}); nothing was written: {ADVICE[precision]}"
             )
-        write_json(folder / "parity.json", asdict(found) | {"limits": asdict(limits)})
+        write_json(folder / "parity.json", asdict(found) | {"limits": asdict(limits)} | record)
     return Path(out)
 
 
@@ -175,15 +122,23 @@ def told(folder: Path) -> list[str]:
         json.loads((folder / f"{name}.json").read_text("utf-8")) for name in ("parity", "export", "cost")
     )
     alarms = sum(machine["alarm"] is not None for machine in facts["machines"])
-    return [
+    lines = [
         f"{facts['precision']}, {facts['origin']}: {len(facts['names'])} machines, {alarms} of them with an alarm",
-        f"on {parity['records']} held-out recordings: largest |Δ score| {parity['dscore']:.2g} "
-        f"({parity['dscore'] / parity['spread']:.1g} of their standard deviation), {parity['flips']} of "
-        f"{parity['alarms']} alarms flipped, {parity['flips_near']} at the threshold",
+        f"on {parity['records']} held-out recordings: {_differences(parity)}",
         f"a window costs {costs['score']['macs'] / 1e6:.1f} M multiplications beside its Fourier transforms; "
         f"score.onnx has {costs['bytes']['score.onnx'] / 1e6:.2f} MB",
-        str(folder),
     ]
+    if facts["kept_float32"]:
+        lines.append(f"computed in float32: {', '.join(facts['kept_float32'])}")
+    return [*lines, str(folder)]
+
+
+def _differences(parity: Mapping[str, Any]) -> str:
+    near = (
+        f"largest |Δ score| {parity['dscore']:.2g} ({parity['dscore'] / parity['spread']:.1g} of the spread of normals)"
+    )
+    near += f", {parity['flips']} of {parity['alarms']} alarms flipped, {parity['flips_near']} at the threshold"
+    return near if parity["dauroc"] is None else f"{near}, |Δ AUROC| {parity['dauroc']:.2g}"
 
 
 def simulated(run: Run, demo: Plan) -> Cohort:
@@ -204,15 +159,76 @@ def simulated(run: Run, demo: Plan) -> Cohort:
     raise CohortError(f"{run.folder} was tested on a cohort, which the gate needs; give its folder after the run")
 
 
-def graphs_of(model: Detector, precision: str = "fp32") -> dict[str, ModelProto]:
-    """The graphs "score" and "judge" of a detector; see `stethos.export.sound`."""
+def reduced(
+    model: Detector, told: Mapping[str, Any], held: HeldOut, people: Cohort
+) -> tuple[ModelProto, dict[str, Any]]:
+    """The networks of a detector as one graph in the asked precision, and what was tried.
+
+    Of integers, what stays float32 is stored in half precision: the filters of the log-mel alone are half a megabyte.
+
+    Args:
+        model: The detector.
+        told: Facts of the export, "precision" among them.
+        held: What the answers are compared on.
+        people: The cohort, for the scales of integers.
+
+    Raises:
+        CohortError: It holds none of the recordings that the detector remembers.
+        RecipeError: Integers would take more room than half precision.
+    """
     members = list(model.members)
-    embedding = sound.embedding_graph(members, model.windows.samples)
-    width = model.memory.embedding[0].shape[1]
+    whole = sound.embedding_graph(members, model.windows.samples)
+    if told["precision"] == "fp32":
+        return whole, {}
+    if told["precision"] == "fp16":
+        return half(whole), {}
+    blocks, judge = blocks_of(sound.Heard(members)), session(graphs_of(model, whole)["judge"])
+    mels = [name for name, block in blocks.items() if isinstance(block, LogMel)]
+    room = _bytes(half(whole))
+
+    def too_far(small: ModelProto) -> bool:
+        graphs = Graphs(session(half(small)), judge, dict(told))
+        return _bytes(half(small)) >= room or bool(measured(graphs, held, LIMITS["int8"]).failures(LIMITS["int8"]))
+
+    small, record = mixed(whole, remembered(model, people), list(blocks), too_far, mels)
+    _refuse_larger(_bytes(half(small)), room)
+    return half(small), record
+
+
+def remembered(model: Detector, people: Cohort) -> np.ndarray:
+    """Windows of normal recordings that a detector remembers, of all machines, `(W, 1, T)`.
+
+    Raises:
+        CohortError: The cohort holds none of them.
+    """
+    row_of = {record: row for row, record in enumerate(people.rows["id"].astype(str))}
+    rows = [row_of[record] for record in model.memory.record.tolist() if record in row_of]
+    windows: list[np.ndarray] = []
+    for row in np.random.default_rng(0).permutation(rows).astype(int).tolist():
+        if len(windows) < WINDOWS:
+            windows += list(model.windows.apply(people[row].pick(model.windows.channel)))
+    if not windows:
+        raise CohortError("scales of int8 are taken from remembered normals, and the cohort holds none; give it whole")
+    return np.stack(windows[:WINDOWS])
+
+
+def _bytes(graph: ModelProto) -> int:
+    return len(graph.SerializeToString())
+
+
+def _refuse_larger(integers: int, halves: int) -> None:
+    if integers >= halves:
+        raise RecipeError(
+            f"int8 is for fewer bytes than fp16, and this narrow network takes {integers / 1e6:.2f} MB "
+            f"as int8 and {halves / 1e6:.2f} MB as fp16; take --precision fp16"
+        )
+
+
+def graphs_of(model: Detector, embedding: ModelProto) -> dict[str, ModelProto]:
+    """The graphs "score" and "judge" of a detector, whose networks are a graph already; see `stethos.export.sound`."""
     judges = [judge_of(model, number) for number in range(len(model.memory.machines))]
-    shape = (judges, len(members), width)
-    small = half(embedding) if precision == "fp16" else embedding
-    return {"score": sound.with_judge(small, *shape), "judge": sound.judge_graph(*shape)}
+    shape = (judges, len(model.members), model.memory.embedding[0].shape[1])
+    return {"score": sound.with_judge(embedding, *shape), "judge": sound.judge_graph(*shape)}
 
 
 def judge_of(model: Detector, machine: int) -> sound.Judge:
@@ -312,7 +328,7 @@ def held_out(run: Run, model: Detector, people: Cohort, records: int = 1000) -> 
         sounds.append((picked.values[0], picked.rate))
         machine.append(model.machine_of(str(names[row])))
         score.append(float(model.judge(heard, machine[-1])[0]))
-    held = HeldOut(sounds, np.array(machine), np.array(score))
+    held = HeldOut(sounds, np.array(machine), np.array(score), said.truth[rows, 0])
     since = np.isin(held.machine, _enrolled_since(model))
     _refuse_others(said.score[rows, 0][~since], held.score[~since])
     return held
@@ -331,24 +347,6 @@ def _refuse_others(kept: np.ndarray, again: np.ndarray) -> None:
             f"the cohort must hold the recordings that the run was tested on; one gives a score {far:.2g} from the one "
             "that was kept; give the folder of the cohort after that of the run"
         )
-
-
-def measured(folder: Path, held: HeldOut) -> Parity:
-    """What a folder says of the same samples, beside what Python says."""
-    graphs = run_sound.opened(folder)
-    machines, precision = graphs.facts["machines"], graphs.facts["precision"]
-    mine = [run_sound.scores(graphs, run_sound.prepared(values, rate, graphs.facts)) for values, rate in held.sounds]
-    other = np.array(mine)[np.arange(len(mine)), held.machine].astype(np.float64)
-    spread = max(float(np.std(held.score)), 1e-12)
-    alarms = flips = near = 0
-    usual = [one["threshold"] for one in machines]
-    for limits in (usual, [np.nan if one["alarm"] is None else one["alarm"]["threshold"] for one in machines]):
-        point = np.array(limits, np.float64)[held.machine]
-        flipped = np.isfinite(point) & ((held.score > point) != (other > point))
-        close = np.abs(held.score - point) <= LIMITS[precision].near * spread
-        alarms += int(np.isfinite(point).sum())
-        flips, near = flips + int((flipped & ~close).sum()), near + int((flipped & close).sum())
-    return Parity(len(mine), float(np.abs(other - held.score).max()), spread, alarms, flips, near)
 
 
 def _write(graphs: Mapping[str, ModelProto], told: Mapping[str, Any], folder: Path) -> None:

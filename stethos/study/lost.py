@@ -16,7 +16,8 @@ from stethos.report import picture
 from stethos.report.page import Block, Section
 from stethos.report.table import Cell, Table
 from stethos.study import validate
-from stethos.study.student import SAID
+from stethos.study.lead import joined
+from stethos.study.student import SAID, is_of_folds
 from stethos.study.validate import area, known, measured, tested
 from stethos.train.run import read_config
 from stethos.types import Estimate, Predictions, Run
@@ -63,6 +64,8 @@ def against_teacher(run: Run, said: Predictions) -> tuple[dict[str, Estimate], l
         said: Its predictions, the mean over seeds.
     """
     held = pairs(run, said)
+    if is_of_folds(run):
+        held = {"pooled": _pooled(held)} if held else {}
     if not held:
         return {}, []
     measure = "auroc" if all(_binary(two) for _, two in held.values()) else "mae"
@@ -126,6 +129,12 @@ def lost(one: Predictions, two: Predictions) -> Difference:
     return paired_bootstrap(mae, one.subject, *columns, draws=validate.DRAWS)
 
 
+def _pooled(folds: dict[str, tuple[Predictions, Predictions]]) -> tuple[Predictions, Predictions]:
+    """Student and teacher over all folds, in each of which other networks speak."""
+    one, two = (joined([pair[side] for pair in folds.values()]) for side in (0, 1))
+    return one, two
+
+
 def _whole(split: str, one: Predictions, two: Predictions) -> Loss:
     return Loss(split, "", "", measured(lambda: lost(one, two).estimate, one), len(np.unique(one.subject)))
 
@@ -176,8 +185,10 @@ def _section(run: Run, own: dict[str, Estimate], losses: Sequence[Loss], words: 
 
 def _who(run: Run) -> str:
     told = read_config(run)["protocol"]
+    models = told["teacher"].split(" ")
+    by = f"in each fold by its own model ({', '.join(models)})" if models[1:] else f"by the model {models[0]}"
     return (
-        f"Taught by the model {told['teacher']}, which has {told['teacher_parameters']:,} parameters in all, at "
+        f"Taught {by}, which has {told['teacher_parameters']:,} parameters in all, at "
         f"{told['width']:g} of its width. What the teacher says has a weight of {told['weight']:g}, what is known the "
         f"rest. The student learned from the teacher's training part alone and is tested where the teacher was."
     )

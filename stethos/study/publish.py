@@ -68,12 +68,7 @@ def publish(run: Run, operate: Operate, show_examples: bool = False, statements:
     write_metrics(run, lost, said.origin)
     more = clinical.sections(evidence, show_examples, read_statements(statements))
     page(evidence, [*told, *more], count_evaluation(run)).write(run.report)
-    curve = sections.roc(evidence)
-    mark = "" if said.origin == "real" else said.origin
-    drawing = inline(curve.drawing, "roc", curve.title, curve.alt, mark).replace(
-        "<svg", '<svg font-family="sans-serif"', 1
-    )
-    write_atomic(run.folder / "roc.svg", drawing.encode())
+    _write_picture(run, sections.roc(evidence), said.origin)
     write_card(run, card.markdown(sections.title(run), said.origin, sections.statements(evidence)))
 
 
@@ -156,31 +151,32 @@ def publish_graded(run: Run, said: Predictions) -> None:
 
 
 def publish_folds(run: Run) -> None:
-    """Pooled and per-fold numbers of a cross-validation, with the untrained control beside them."""
+    """Pooled and per-fold numbers of a cross-validation, with its controls, and its teacher, beside them."""
     each = Predictions.load(run.predictions)
-    said, rival = each.mean_over_seeds(), Predictions.load(run.private / "control-untrained.npz").mean_over_seeds()
-    against = difference(said, rival)
-    numbers = {
-        "pooled.auroc": area(said),
-        "control.untrained.pooled.auroc": area(rival),
-        "difference.untrained.pooled.auroc": against.estimate,
-    }
+    said = each.mean_over_seeds()
+    numbers = {"pooled.auroc": area(said)}
+    for path in sorted(run.private.glob("control-*.npz")):
+        rival, name = Predictions.load(path).mean_over_seeds(), path.stem.removeprefix("control-")
+        against = difference(said, rival)
+        numbers[f"control.{name}.pooled.auroc"] = area(rival)
+        numbers[f"difference.{name}.pooled.auroc"] = against.estimate
     numbers |= {f"{split}.auroc": measured(partial(area, known(said, split)), said) for split in tested(said)}
     numbers |= clinical.wave_numbers(run)
     numbers |= {f"{split}.auroc.seed_sd": spread for split, spread in seed_spread(each).items()}
-    write_metrics(run, numbers, said.origin)
+    lost, taught = against_teacher(run, said)
+    write_metrics(run, numbers | lost, said.origin)
     curve = roc_curve(said.truth[:, 0], said.score[:, 0])
     band = {"pooled": roc_band(said.truth[:, 0], said.score[:, 0], said.subject)}
     drawn, areas = {"pooled": (curve.fpr, curve.tpr)}, {"pooled": numbers["pooled.auroc"]}
     figure = picture.roc("ROC curve over all folds", drawn, band, areas, sections.BANDS)
-    note = f"Difference: model minus control on the same records, p = {against.p:.3g}."
+    note = f"Difference: model minus control on the same records; from the untrained one p = {against.p:.3g}."
     table = Table(("measure", "value"), list(numbers.items()), "Every fold", note)
     lead = f"Every record tested once. Pooled area under the ROC curve {spoken(numbers['pooled.auroc'])}."
     names = ("pooled.auroc", "control.untrained.pooled.auroc", "difference.untrained.pooled.auroc")
     tiles = [
         Tile(label, numbers[name]) for label, name in zip(("AUROC", "Untrained", "Difference"), names, strict=True)
     ]
-    told = [sections.flow(run), Section("Discrimination", [figure, table])]
+    told = [sections.flow(run), Section("Discrimination", [figure, table]), *taught]
     told += [section for section in (clinical.waves_section(run, False),) if section] + [sections.training(run)]
     Page(sections.title(run), said.origin, lead, tiles, told).write(run.report)
     entries: dict[str, card.Entry] = {"terms": read_config(run)["terms"], "results": numbers}

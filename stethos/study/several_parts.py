@@ -174,7 +174,7 @@ def judged_several(
 
 def _decided(logit: float, point: float) -> dict[str, Any]:
     decision = "none" if math.isnan(point) else "above threshold" if logit >= point else "below threshold"
-    return {"logit": round(float(logit), 4), "score": round(float(sigmoid(np.array(logit))), 4), "decision": decision}
+    return {"logit": float(logit), "score": float(sigmoid(np.array(logit))), "decision": decision}
 
 
 def add_external_several(run: Run, name: str, case: Case, networks: Mapping[str, Sequence[tuple[int, Score]]]) -> None:

@@ -32,8 +32,8 @@ import numpy as np
 from stethos.errors import FormatError, RateError, RecipeError
 from stethos.io.channels import declared_rate, declared_unit, standard_unit
 from stethos.signal.prepare import PREPARATIONS
-from stethos.signal.quality import LACKING
 from stethos.signal.quality import windows as judge_windows
+from stethos.study.cutter import Cut, Cutter
 from stethos.study.grid import SETTLE_SECONDS, Grid, Lines, Stated, anchor, fitted_rate
 from stethos.study.lead import LeadWindows
 from stethos.study.validate import sigmoid
@@ -79,14 +79,21 @@ class Live:
         return PREPARATIONS[self.windows.preparation].seconds
 
 
-def refuse_both(files: Sequence[Path], source: str) -> None:
+def refuse_both(files: Sequence[Path], source: str, recording: int | None = None) -> None:
     """Raise unless there are recordings, or a stream to follow, and not both.
 
+    Args:
+        files: The recordings.
+        source: The stream; empty for none.
+        recording: Which one of several in a file; a stream has no several.
+
     Raises:
-        RecipeError: There are both or neither.
+        RecipeError: There are both or neither, or a recording of a stream is asked for.
     """
     if bool(files) == bool(source):
         raise RecipeError("predict needs recordings, or a live stream with --follow; give one of the two")
+    if source and recording is not None:
+        raise RecipeError(f"a live stream is one recording; leave --recording {recording} away")
 
 
 def follow(source: str, say: Say, live: Live) -> Iterator[Line]:
@@ -181,79 +188,6 @@ def _opened(path: Path) -> Iterator[bytes]:
     except OSError as error:
         why = error.strerror or error
         raise FormatError(f"{path} cannot be followed ({why}); give a file that is being written, or -") from error
-
-
-class Cut(NamedTuple):
-    """A window of the stream, or windows of which nothing has come.
-
-    Args:
-        number: Of the window, from 0.
-        start: Its first sample.
-        values: `(T,)` float32, NaN where a sample is missing; empty for windows without any.
-        windows: How many.
-    """
-
-    number: int
-    start: int
-    values: np.ndarray
-    windows: int = 1
-
-
-class Cutter:
-    """Cuts samples into windows from the first on, as a recording is cut.
-
-    Args:
-        rate: Hz.
-        seconds: Length of a window.
-    """
-
-    def __init__(self, rate: float, seconds: float) -> None:
-        self.rate, self.seconds, self.number = rate, seconds, 0
-        self.held = np.full(math.ceil(seconds * rate) + 1, np.nan, np.float32)
-
-    def put(self, place: int, value: float) -> Iterator[Cut]:
-        """Windows that end before this place, after which it holds the value; a sample that is there stays.
-
-        Args:
-            place: Counted from the first sample; one before the current window is dropped.
-            value: NaN for a missing sample.
-        """
-        if place >= self._start(self.number + 1):
-            yield self._cut()
-            yield from self._skipped(place)
-        offset = place - self._start(self.number)
-        if offset >= 0 and np.isnan(self.held[offset]):
-            self.held[offset] = value
-
-    def end(self, total: int) -> Iterator[Cut]:
-        """The window that the end completes, up to 1 % of its length; or the whole stream where it is too short.
-
-        Args:
-            total: Samples in all.
-        """
-        complete = int(total / self.rate / self.seconds + LACKING)
-        if total and (complete > self.number or self.number == 0):
-            yield self._cut(total)
-
-    def _start(self, number: int) -> int:
-        return round(number * self.seconds * self.rate)
-
-    def _cut(self, stop: int | None = None) -> Cut:
-        start = self._start(self.number)
-        stop = self._start(self.number + 1) if stop is None else stop
-        cut = Cut(self.number, start, self.held[: stop - start].copy())
-        self.held[:] = np.nan
-        self.number += 1
-        return cut
-
-    def _skipped(self, place: int) -> Iterator[Cut]:
-        """Whole windows that were jumped over."""
-        number = max(self.number, int(place / (self.seconds * self.rate)) - 1)
-        while place >= self._start(number + 1):
-            number += 1
-        if number > self.number:
-            first, self.number = self.number, number
-            yield Cut(first, self._start(first), self.held[:0], number - first)
 
 
 class _Stream:

@@ -21,6 +21,7 @@ Reference:
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import os
@@ -28,7 +29,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -41,8 +42,10 @@ from stethos.objectives.supervised import masked_bce, masked_mse
 from stethos.study.task import EXTERNAL, Asked, Score, fingerprint
 from stethos.train.dist import global_mean
 from stethos.train.run import read_config
-from stethos.train.weights import sha256
+from stethos.train.weights import load_weights, sha256
 from stethos.types import Cohort, Predictions, Run
+
+Net = TypeVar("Net", bound=nn.Module)
 
 SAID = "teacher.npz"  # among a run's private files: what its teacher says of the same records
 PLACE = "teacher.json"  # beside it: where the teacher lay
@@ -178,10 +181,46 @@ def refuse_unlike(teacher: Run, asked: Asked, parts: Mapping[str, Cohort]) -> No
         )
 
 
-def told_of(teacher: Run, members: nn.Module) -> dict[str, Any]:
-    """What a student's config says of who taught it."""
+def told_of(weights: Sequence[Path], members: nn.Module) -> dict[str, Any]:
+    """What a student's config says of who taught it.
+
+    Args:
+        weights: File of the networks that teach; one for every fold of a cross-validation.
+        members: The networks, those of one fold.
+    """
     size = sum(weight.numel() for weight in members.parameters())
-    return {"teacher": sha256(teacher.weights), "teacher_parameters": size}
+    return {"teacher": " ".join(sha256(path) for path in weights), "teacher_parameters": size}
+
+
+def is_of_folds(run: Run) -> bool:
+    """Whether a run is a cross-validation, which keeps networks of folds and none to be used."""
+    return read_config(run).get("protocol", {}).get("verb") == "cross_validate"
+
+
+def fold_weights(run: Run, fold: int) -> Path:
+    """Where a cross-validation keeps the networks of one fold."""
+    return run.private / f"fold-{fold}.safetensors"
+
+
+def taught_in_folds(run: Run, like: Net, folds: int) -> list[Net]:
+    """The networks of every fold of a cross-validation, in evaluation mode.
+
+    Args:
+        run: Finished.
+        like: Networks of the same shape.
+        folds: How many.
+
+    Raises:
+        RunError: The run keeps none, as those made before folds could teach.
+    """
+    missing = [fold for fold in range(folds) if not fold_weights(run, fold).is_file()]
+    if missing or not run.predictions.is_file():
+        raise RunError(f"{run.folder} keeps no networks of fold {missing[0] if missing else 0}; cross-validate anew")
+    members = []
+    for fold in range(folds):
+        members.append(copy.deepcopy(like).eval())
+        load_weights(members[-1], fold_weights(run, fold))
+    return members
 
 
 def keep_teacher(run: Run, teacher: Run) -> None:

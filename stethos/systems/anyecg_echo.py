@@ -455,6 +455,7 @@ def predict(
     unit: str | None = None,
     age: float | None = None,
     paced: bool | None = None,
+    recording: int | None = None,
     allow_synthetic_model: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """Score every label of recordings, or of a live stream; what cannot be judged is "abstain", with the reason.
@@ -468,13 +469,14 @@ def predict(
         unit: Unit, such as mV, for files that do not state it.
         age: Of the person in years, where the file does not say; under 18 the model abstains.
         paced: Whether the rhythm is paced; then the model abstains.
+        recording: Which one, from 1, where a file holds several.
         allow_synthetic_model: Let a model of a simulated world look at a real recording.
 
     Raises:
         OriginError: The model was trained on a simulated world and the recording is real.
-        RecipeError: There are recordings and a stream, or neither.
+        RecipeError: There are recordings and a stream, or neither; or a stream, of which one recording is asked for.
     """
-    stream.refuse_both(files, follow)
+    stream.refuse_both(files, follow, recording)
     made = Run(Path(run))
     recipe, model = recipe_of(made), load(made.folder)
     windows = replace(_windows(recipe), lead=lead or recipe.lead, measure=False)
@@ -488,7 +490,8 @@ def predict(
         return judged_several(made, scorer(model.score), points, windows, record, names)
 
     for file in files:
-        yield {"file": str(file), **said(read(file, rate=rate, unit=unit))}
+        which = {} if recording is None else {"recording": recording}
+        yield {"file": str(file), **which, **said(read(file, rate=rate, unit=unit, recording=recording))}
     if follow:
         by_name = dict(zip(names, points, strict=False))  # a pretraining has no points
         yield from stream.follow(follow, said, stream.Live(windows, by_name, rate, unit))

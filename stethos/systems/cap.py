@@ -309,7 +309,7 @@ class Pulse(nn.Module):
 
     def patches(self, x: Tensor) -> Tensor:
         """One row a patch, `(B, P, 2, S)` to `(B, P, D)`; of a long recording a few at a time."""
-        parts = x.flatten(0, 1).split(len(x) * x.shape[1] if self.training else 256)
+        parts = a_few(x.flatten(0, 1), self.training)
         rows = [self.row(*self.encoder(part[:, 0], part[:, 1] > 0)) for part in parts]
         return torch.cat(rows).unflatten(0, x.shape[:2])
 
@@ -474,7 +474,7 @@ class Estimator(nn.Module):
 
     def shapes(self, x: Tensor) -> Tensor:
         """Mean of the shapes of the patches that hold anything, `(B, P, 2, S)` to `(B, M)`."""
-        parts = x.flatten(0, 1)[:, 0].split(256)
+        parts = a_few(x.flatten(0, 1)[:, 0])
         return pooled(torch.cat([self.shape(part) for part in parts]).unflatten(0, x.shape[:2]), held(x))
 
     def prepare(self, signal: Signal) -> Tensor:
@@ -489,6 +489,11 @@ class Estimator(nn.Module):
 def held(x: Tensor) -> Tensor:
     """Which patches of recordings `(B, P, 2, S)` hold anything, `(B, P)`."""
     return (x[:, :, 1] > 0).any(-1)
+
+
+def a_few(patches: Tensor, whole: bool = False) -> tuple[Tensor, ...]:
+    """Patches a few at a time; all at once where they are wanted whole, or a graph of any size is made of it."""
+    return (patches,) if whole or torch.compiler.is_compiling() else patches.split(256)
 
 
 def batches(recipe: Recipe, rows: PulseRows | None = None, text: Tensor | None = None) -> Callable[[int, slice], Batch]:

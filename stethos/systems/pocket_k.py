@@ -57,11 +57,14 @@ from stethos.study.start import starting_net
 from stethos.study.student import (
     Pupil,
     Teaching,
+    fold_weights,
+    is_of_folds,
     keep_teacher,
     lend_windows,
     lessons,
     narrowed,
     refuse_unlike,
+    taught_in_folds,
     teacher_of,
     told_of,
 )
@@ -297,6 +300,7 @@ def predict(
     unit: str | None = None,
     age: float | None = None,
     paced: bool | None = None,
+    recording: int | None = None,
     allow_synthetic_model: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """Score recordings, or a live stream; what cannot be judged gets the decision "abstain" and the reason.
@@ -310,13 +314,14 @@ def predict(
         unit: Unit, such as mV, for files that do not state it.
         age: Of the person in years, where the file does not say; under 18 the model abstains.
         paced: Whether the rhythm is paced; then the model abstains.
+        recording: Which one, from 1, where a file holds several.
         allow_synthetic_model: Let a model of a simulated world look at a real recording.
 
     Raises:
         OriginError: The model was trained on a simulated world and the recording is real.
-        RecipeError: There are recordings and a stream, or neither.
+        RecipeError: There are recordings and a stream, or neither; or a stream, of which one recording is asked for.
     """
-    stream.refuse_both(files, follow)
+    stream.refuse_both(files, follow, recording)
     made = Run(Path(run))
     recipe, model = recipe_of(made), load(made.folder)
     windows = LeadWindows(lead or recipe.lead, recipe.prepare, recipe.correct_polarity)
@@ -329,7 +334,8 @@ def predict(
         return judged(made, scorer(model.score), model.threshold, windows, record)
 
     for file in files:
-        yield {"file": str(file), **said(read(file, rate=rate, unit=unit))}
+        which = {} if recording is None else {"recording": recording}
+        yield {"file": str(file), **which, **said(read(file, rate=rate, unit=unit, recording=recording))}
     if follow:
         yield from stream.follow(follow, said, stream.Live(windows, model.threshold, rate, unit))
 
@@ -368,6 +374,7 @@ def cross_validate(
         rows = task.rows(parts)
         test = {f"fold-{k}": rows["internal"]}
         members = {seed: _fitted(task, recipe, rows, seed, f"fold-{k}-seed-{seed}") for seed in _seeds(recipe)}
+        save_weights(Ensemble(list(members.values())), fold_weights(task.run, k))
         here = [scored(task, test, scorer(model.score), seed) for seed, model in members.items()]
         said["predictions"] += here
         if explained:
@@ -398,7 +405,8 @@ def student(
     """Teach a narrow network what a run says; the report tells what was lost, paired on the same records.
 
     Args:
-        run: Folder of the finished run that teaches, itself a student or not.
+        run: Folder of the finished run that teaches, itself a student or not; of a cross-validation, every fold's
+            networks teach a student of that fold.
         cohort: The cohort that it was trained on; the simulated hospital of `train` where none is given.
         out: Folder of the student, a run like any other; the same command with the same folder resumes.
         width: Share of the teacher's width.
@@ -407,8 +415,10 @@ def student(
         steps: Training steps; as many as the teacher's where 0.
         workers: Processes that prepare recordings.
     """
-    how = Teaching(width, weight, temperature)
-    return _teach(Run(Path(run)), open_cohort(cohort) if cohort else hospital(2000, seed=0), out, how, steps, workers)
+    first, how = Run(Path(run)), Teaching(width, weight, temperature)
+    people = open_cohort(cohort) if cohort else hospital(2000, seed=0)
+    teach = _teach_folds if is_of_folds(first) else _teach
+    return teach(first, people, out, how, steps, workers)
 
 
 def demo(*, out: Path = Path("runs/demo"), patients: int = 6000, seeds: int = 2, workers: int = 2) -> Run:
@@ -441,7 +451,7 @@ def load(folder: Path) -> Ensemble:
         RunError: The training has not finished.
     """
     run = Run(Path(folder))
-    if read_config(run).get("protocol", {}).get("verb") == "cross_validate":
+    if is_of_folds(run):
         raise RunError(f"{folder} is a cross-validation, which tests a recipe and keeps no model; train one with it")
 
     if not run.weights.is_file():
@@ -520,18 +530,14 @@ def _left(
 
 def _teach(first: Run, people: Cohort, out: Path, how: Teaching, steps: int, workers: int) -> Run:
     """Train a student and, as a control, the same network on the labels alone."""
-    teacher, old = load(first.folder), recipe_of(first)
-    plan = replace(old.schedule, steps=steps or old.schedule.steps)
-    widths, blocks = narrowed(old.widths, old.blocks, how.width)
-    recipe = replace(
-        old, widths=widths, blocks=blocks, seeds=1, start="", tune="full", label_fractions=(), schedule=plan
-    )
+    teacher, recipe = load(first.folder), _narrow(recipe_of(first), how, steps)
     asked = ask(people, _question(recipe))
     parts, flow = partition(asked.cohort, recipe.parts)
     refuse_unlike(first, asked, parts)
-    task = _begin(people, out, recipe, workers, first, verb="student", **told_of(first, teacher), **asdict(how))
-    rows, seed = task.rows(parts), plan.seed
-    members = {seed: _taught(task, recipe, rows, scorer(teacher.to(join()).score), how)}
+    who = told_of([first.weights], teacher)
+    task = _begin(people, out, recipe, workers, first, verb="student", **who, **asdict(how))
+    rows, seed = task.rows(parts), recipe.schedule.seed
+    members = {seed: _taught(task, recipe, rows, scorer(teacher.to(join()).score), how, "student")}
     rivals = {"untrained": _untrained(task, recipe, rows), "scratch": _fitted(task, recipe, rows, seed, "scratch")}
     if not chief():
         return task.run
@@ -539,14 +545,47 @@ def _teach(first: Run, people: Cohort, out: Path, how: Teaching, steps: int, wor
     return _left(task, recipe, rows, members, rivals, flow)
 
 
-def _taught(task: Task, recipe: Recipe, rows: dict[str, np.ndarray], teacher: Score, how: Teaching) -> PocketK:
+def _teach_folds(first: Run, people: Cohort, out: Path, how: Teaching, steps: int, workers: int) -> Run:
+    """A student for every fold of a cross-validation, taught by its networks, strangers to its tested records."""
+    old, plan = recipe_of(first), read_config(first)["protocol"]
+    recipe, asked = _narrow(old, how, steps), ask(people, _question(old))
+    teachers = taught_in_folds(first, Ensemble([PocketK(old) for _ in _seeds(old)]), plan["folds"])
+    fold = quarters(asked.cohort, plan["folds"], plan["fold_column"], old.parts.split_seed)
+    refuse_unlike(first, asked, {f"fold-{k}": asked.cohort.take(fold == k) for k in range(plan["folds"])})
+    who = told_of([fold_weights(first, k) for k in range(plan["folds"])], teachers[0])
+    task = _begin(people, out, recipe, workers, first, **plan, **who, **asdict(how))
+    said: dict[str, list[Predictions]] = {"predictions": [], "control-scratch": [], "control-untrained": []}
+    for k, parts in enumerate(rotations(task.cohort, fold, recipe.parts)):
+        rows, seed = task.rows(parts), recipe.schedule.seed
+        model = _taught(task, recipe, rows, scorer(teachers[k].score), how, f"fold-{k}-student")
+        rival, plain = _fitted(task, recipe, rows, seed, f"fold-{k}-scratch"), _untrained(task, recipe, rows)
+        for held, one in zip(said.values(), (model, rival, plain), strict=True):
+            held.append(scored(task, {f"fold-{k}": rows["internal"]}, scorer(one.score), seed))
+    for name, tests in said.items():
+        joined(tests).save(task.run.private / f"{name}.npz")
+    keep_teacher(task.run, first)
+    write_flow(task.run, task.flow, task.prepared.refused)
+    publish_folds(task.run)
+    return task.run
+
+
+def _narrow(old: Recipe, how: Teaching, steps: int) -> Recipe:
+    """What a student is trained by: its teacher's recipe with less width."""
+    widths, blocks = narrowed(old.widths, old.blocks, how.width)
+    plan = replace(old.schedule, steps=steps or old.schedule.steps)
+    return replace(old, widths=widths, blocks=blocks, seeds=1, start="", tune="full", label_fractions=(), schedule=plan)
+
+
+def _taught(
+    task: Task, recipe: Recipe, rows: dict[str, np.ndarray], teacher: Score, how: Teaching, stage: str
+) -> PocketK:
     """Train one network on what a teacher says of the training rows; the validation rows choose the step."""
     model = _network(recipe, task.graded, recipe.schedule.seed)
     truth = _standardise(model, task, rows["train"])
     draw = batches(recipe, labelled(task, rows["train"], truth))
     lesson = lessons(draw, teacher, float(model.centre), float(model.spread))
     pupil, look = Pupil(model, how, task.graded), validation(task, rows["valid"])
-    fit(pupil, lesson, recipe.schedule, task.run, validate=look, options=Options(stage="student"))
+    fit(pupil, lesson, recipe.schedule, task.run, validate=look, options=Options(stage=stage))
     return model.eval()
 
 
