@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import zlib
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import closing
@@ -23,8 +24,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from page_export import export_of, untrained_run
-from page_node import NODE, needs_node, run
+from page_export import DISEASES, POINTS, export_of, export_of_echo, untrained_echo, untrained_run
+from page_node import NODE, needs_node
 
 from stethos.cli import main
 from stethos.errors import FormatError, RecipeError, RunError
@@ -34,7 +35,7 @@ from stethos.export.serve import POLICY, address, server
 from stethos.io import read
 from stethos.signal.beats import heart_rate, r_peaks
 from stethos.signal.quality import windows
-from stethos.systems import pocket_k
+from stethos.systems import anyecg_echo, pocket_k
 
 HERE = Path(__file__).parent / "page_browser"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -56,6 +57,14 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export_of(folder / "run", folder / "run" / "export")
 
 
+@pytest.fixture(scope="module")
+def echo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An export of 13 diseases."""
+    folder = tmp_path_factory.mktemp("echo")
+    untrained_echo(folder / "run")
+    return export_of_echo(folder / "run", folder / "run" / "export")
+
+
 @pytest.fixture
 def runtime(tmp_path: Path) -> Path:
     """Files with the names of the runtime's."""
@@ -68,13 +77,17 @@ def runtime(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def strips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Recordings as files: 10 s, 30 s whose middle is noise, noise alone, bytes, and numbers without a word."""
+    """Recordings as files: 10 s; 30 s of which 10 are good, 10 noise and 10 middling, and the first and last of these
+    alone; noise, bytes, and numbers without a word.
+    """
     folder = tmp_path_factory.mktemp("strips")
-    lines = sample_strips()["sample-2.csv"].decode().split("Unit,mV\n\n")[1].split()
+    good, lines = (text.decode().split("Unit,mV\n\n")[1].split() for _, text in sorted(sample_strips().items()))
     noise = [f"{value:.4f}" for value in np.random.default_rng(0).normal(0, 0.3, 5000)]
     made = {
         "strip": HEAD + "\n".join(lines[:5000]),
-        "long": HEAD + "\n".join(lines[:5000] + noise + lines[10000:15000]),
+        "long": HEAD + "\n".join(good[:5000] + noise + lines[10000:15000]),
+        "first": HEAD + "\n".join(good[:5000]),
+        "last": HEAD + "\n".join(lines[10000:15000]),
         "poor": HEAD + "\n".join(noise),
         "bare": "mV\n" + "\n".join(lines[:5000]),
     }
@@ -85,7 +98,7 @@ def strips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def seen(export: Path, strips: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def seen(export: Path, echo: Path, strips: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What every check saw."""
     out = Path(os.environ.get("STETHOS_SCREENSHOTS") or tmp_path_factory.mktemp("seen"))
     folder = build(export, runtime_folder(HERE), out / "page")
@@ -95,13 +108,14 @@ def seen(export: Path, strips: dict[str, Path], tmp_path_factory: pytest.TempPat
         "single": single_file(folder, out / "single.html").as_uri(),
         "chromium": CHROMIUM,
     }
-    with served(folder) as url:
-        (out / "given.json").write_text(json.dumps({**given, "url": url}))
+    several = build(echo, runtime_folder(HERE), out / "several")
+    with served(folder) as url, served(several) as second:
+        (out / "given.json").write_text(json.dumps({**given, "url": url, "several": second}))
         command = [str(NODE), str(HERE / "check.mjs"), str(out / "given.json")]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert ended.returncode == 0, ended.stderr
     found = json.loads(ended.stdout)
-    return {**found, "url": url, "out": out}
+    return {**found, "url": url, "several_url": second, "out": out}
 
 
 class served:
@@ -137,6 +151,14 @@ def test_a_file_gets_the_score_of_python(seen: dict, export: Path, strips: dict,
     assert page["logit"] == pytest.approx(python["logit"], abs=1e-4)
     used, count = python["windows_used"], python["windows"]
     assert f"{used} of {count} stretches were used. Score {python['score']:.3f}" in page["text"]
+
+
+@needs_browser
+def test_a_window_weighs_as_much_as_its_quality(seen: dict, export: Path, strips: dict):
+    logits = [told(export, strips[name])["logit"] for name in ("first", "last")]
+    quality = [windows(read(strips[name]).pick("I"))[0].score for name in ("first", "last")]
+    assert abs(np.average(logits, weights=quality) - np.mean(logits)) > 0.02
+    assert saw(seen, "long")["logit"] == pytest.approx(np.average(logits, weights=quality), abs=1e-3)
 
 
 @needs_browser
@@ -201,7 +223,8 @@ def test_no_request_leaves_this_machine(seen: dict):
     own = [url for url in seen["requests"] if url.startswith(seen["url"])]
     assert f"{seen['url']}score.onnx" in own
     assert f"{seen['url']}ort/ort-wasm-simd-threaded.wasm" in own
-    rest = [url for url in seen["requests"] if not url.startswith((seen["url"], "blob:", "data:", "file:"))]
+    here = (seen["url"], seen["several_url"], "blob:", "data:", "file:")
+    rest = [url for url in seen["requests"] if not url.startswith(here)]
     assert rest == []
     assert seen["complaints"] == []
 
@@ -256,7 +279,7 @@ def test_answers_are_kept_exported_and_erased_here_only(seen: dict):
     assert "strip.csv" in page["row"]
     assert "Synthetic" in page["row"]
     (kept,) = page["exported"]
-    assert kept["logit"] == score["logit"]
+    assert kept["answers"][0]["logit"] == score["logit"]
     assert kept["origin"] == "synthetic"
     assert page["left"] == 0
 
@@ -272,10 +295,21 @@ def test_three_languages_say_the_same(seen: dict):
     assert len({page[name]["text"] for name in page if name != "seconds"}) == 3
 
 
+def drawn_scales(pdf: bytes) -> list[float]:
+    """Points that a unit of each drawing on the first page takes, as its matrices tell."""
+    found = re.findall(rb"FlateDecode[^>]*>>\s*stream\r?\n(.*?)endstream", pdf, re.DOTALL)
+    page = next(text for text in map(zlib.decompress, found) if b" cm\n" in text)
+    outer, *inner = (float(one) for one in re.findall(rb"([\d.]+) 0 0 -?[\d.]+ [\d.]+ [\d.]+ cm\n", page))
+    return [outer * one for one in inner if one != 1]  # what moves alone is not scaled
+
+
 @needs_browser
 def test_paper_is_at_true_size(seen: dict):
     page = saw(seen, "printed")
     assert page["rows"] == pytest.approx([6 * 25 * 96 / 25.4] * 5, abs=0.5)  # 30 s in rows of 6 s, 25 mm a second
+    scales = drawn_scales((seen["out"] / "printed.pdf").read_bytes())
+    assert len(scales) > 5
+    assert scales == pytest.approx([0.75] * len(scales), abs=0.001)  # points in 1/96 inch
     assert page["hidden"]
     assert "not a medical device" in page["text"]
     assert "long.csv" in page["text"]
@@ -293,6 +327,69 @@ def test_it_can_be_read_by_all_and_fits(seen: dict, name: str, state: str):
 
 
 @needs_browser
+def test_several_outcomes_get_the_scores_of_python_and_the_foremost_stand_first(seen: dict, echo: Path, strips: dict):
+    page = saw(seen, "several")
+    (python,) = anyecg_echo.predict(echo.parent, [strips["long"]], age=60, paced=False, allow_synthetic_model=True)
+    points = dict(zip(DISEASES, POINTS, strict=True))
+    by_name = {name.replace("_", " "): name for name in DISEASES}
+    order = [by_name[row[0]] for row in page["rows"]]
+    assert sorted(order) == sorted(DISEASES)
+    logit = {name: python["labels"][name]["logit"] for name in DISEASES}
+    for name in order:
+        told = page["each"][name.replace("_", " ")]
+        assert told["logit"] == pytest.approx(logit[name], abs=1.5e-4)  # Python rounds to four decimals
+        assert told["focused"] == name.replace("_", " ")
+    margins = [logit[name] - points[name] for name in order if points[name] is not None]
+    assert margins == sorted(margins, reverse=True)
+    assert order[-1] == DISEASES[0]  # has no operating point
+    above = sum(margin >= 0 for margin in margins)
+    assert 0 < above < 12
+    assert [row[2].startswith("above") for row in page["rows"]] == [i < above for i in range(13)]
+    assert f"{above} of 13 outcomes lie above their operating points" in page["told"]["status"]
+    assert "some do so by chance" in page["told"]["caption"]
+    assert page["first"]["text"].startswith(page["rows"][0][0])
+
+
+@needs_browser
+def test_every_outcome_has_its_own_risk_point_and_contributions(seen: dict, echo: Path, strips: dict):
+    page, about = saw(seen, "several"), json.loads((echo / "export.json").read_text())
+    (python,) = anyecg_echo.explain(echo.parent, strips["long"], allow_synthetic_model=True)
+    for shown, risk, side in page["rows"]:
+        name, told = shown.replace(" ", "_"), page["each"][shown]
+        (group,) = [
+            one for one in about["risk_groups"]
+            if one["name"] == name and (one["from"] is None or told["logit"] >= one["from"])
+            and (one["to"] is None or told["logit"] < one["to"])
+        ] or [None]  # fmt: skip
+        wanted = "not known" if group is None else [100 * group[key] for key in ("risk", "low", "high")]
+        assert risk == wanted or [float(x) for x in re.findall(FIGURE, risk)] == pytest.approx(wanted, abs=0.05)
+        assert (f"had {shown}, in the simulated hospital" in told["text"]) == (group is not None)
+        last = name == DISEASES[0]  # a fifth of those without it lies above, a tenth of those with it below
+        assert re.fullmatch(
+            r"No operating point\." if last else "above, like 20 of 100 without it|below, like 10 of 100 with it", side
+        )
+        values = [float(value.replace("−", "-")) for value in told["bars"]]
+        assert values == pytest.approx(list(python["labels"][name]["shapley"].values()), abs=0.0051)
+    spoken = [page["each"][row[0]]["spoken"] for row in page["rows"][1:]]
+    assert all("had" in text or "No calibrated risk" in text for text in spoken)
+
+
+@needs_browser
+def test_a_page_of_several_outcomes_can_be_read_by_all_kept_and_printed(seen: dict):
+    page = saw(seen, "several")
+    for name, look in page["looks"].items():
+        assert (look["violations"], look["overflow"] <= 0) == ([], True), name
+    first = page["rows"][0][0]
+    assert re.search(r"of 13 outcomes lie above .*" + first, page["history"])
+    assert "Arbeitspunkt" in page["words"]["de"]
+    assert "工作点" in page["words"]["zh"]
+    assert all(row[0] in page["printed"] for row in page["rows"])
+    assert page["hidden"]
+    assert page["young"]["logit"] is None
+    assert "people aged 18 and over" in page["young"]["text"]
+
+
+@needs_browser
 def test_it_can_be_installed(seen: dict):
     page = saw(seen, "manifest")
     assert page["errors"] == []
@@ -306,19 +403,24 @@ def test_the_page_stays_answerable_while_it_works(seen: dict):
     assert page["longest"] < 100  # ms
 
 
-@needs_node
-def test_words_are_whole_in_three_languages(tmp_path: Path):
-    words: dict[str, list[str]] = run("return (await load('words.js')).WORDS", {}, tmp_path)
-    for key, said in words.items():
-        assert len(said) == 3, key
-        assert all(said), key
-        assert len({frozenset(re.findall(r"\{\w+\}", one)) for one in said}) == 1, key
-    page = (browser.PAGE / "index.html").read_text() + "".join(p.read_text() for p in browser.PAGE.glob("js/*.js"))
+def test_words_are_whole_in_three_languages():
+    words = {path.stem: json.loads(path.read_text()) for path in browser.PAGE.glob("words/*.json")}
+    assert sorted(words) == ["de", "en", "zh"]
+    english = words["en"]
+    for said in words.values():
+        assert list(said) == list(english)  # in one order, to be compared
+        for key, text in said.items():
+            assert text.strip(), key
+            assert set(re.findall(r"\{\w+\}", text)) == set(re.findall(r"\{\w+\}", english[key])), key
+    scripts = [path.read_text() for folder in ("js", "sound") for path in (browser.PAGE / folder).glob("*.js")]
+    page = "".join([*scripts, *((browser.PAGE / name).read_text() for name in ("index.html", "sound.html"))])
     asked = set(re.findall(r'data-(?:word|label)="([\w ]+)"', page)) | set(re.findall(r'say\("(\w+)"', page))
-    assert asked <= set(words)
-    for key in set(words) - asked:  # asked for by a name that is put together, or chosen between two
-        assert re.search(rf'"{key}"', page) or re.match(r"(reason|why|quantity)_", key), key
-    every = " ".join(one for said in words.values() for one in said).lower()
+    assert asked <= set(english)
+    for key in set(english) - asked:  # asked for by a name that is put together, or chosen between two
+        assert re.search(rf'"{key}"', page) or re.match(r"(reason|why|quantity)_|sound_(empty|silent|clipped)", key), (
+            key
+        )
+    every = " ".join(text for said in words.values() for text in said.values()).lower()
     assert not re.search(r"low risk|no action|all clear|geringes risiko|unbedenklich|低风险|无需处理|放心", every)
 
 
@@ -329,8 +431,11 @@ def test_what_draws_imports_nothing_that_computes():
         found.add(name)
         text = (browser.PAGE / "js" / name).read_text()
         left += sorted(set(re.findall(r'from "\./([\w.]+)"', text)) - found)
-    assert {"trace.js", "report.js", "words.js"} < found
-    assert not {"worker.js", "formats.js", "prepare.js", "quality.js", "beats.js", "waves.js", "shapley.js"} & found
+    assert {"trace.js", "report.js", "words.js", "files.js"} < found
+    assert (
+        not {"worker.js", "graph.js", "formats.js", "prepare.js", "quality.js", "beats.js", "waves.js", "shapley.js"}
+        & found
+    )
 
 
 def asked(url: str, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
@@ -399,9 +504,9 @@ def test_what_is_no_export_is_refused_with_what_to_do(export: Path, tmp_path: Pa
     about = json.loads((export / "export.json").read_text())
     changes = (
         ({"lead": None}, "lacks lead"),
-        ({"names": ["a", "b"]}, "has 2: a, b"),
         ({"threshold": {"logit": None}}, "operating point"),
-        ({"windows": "largest logit"}, "largest logit"),
+        ({"names": ["a", "b"], "threshold": {"logit": [None, None]}}, "operating point"),
+        ({"windows": "mean of the logits of complete windows"}, "was tested with the mean of .*; export the run again"),
     )
     for change, words in changes:
         new = {**about, **change}

@@ -278,7 +278,6 @@ def test_waves_are_bounded_and_shown_as_in_python(said, name):
     scene, got = Scene.of(strips()[name], PREPARATIONS["lead-v1"], Isoelectric(), True), said["scenes"][name]
     assert got["active"] == scene.active.tolist()
     np.testing.assert_allclose(numbers(np.ravel(got["times"])), scene.segments.times.ravel(), atol=1e-5)
-    np.testing.assert_allclose(numbers(np.ravel(got["bounds"])), scene.bounds.ravel(), atol=1e-5)
     np.testing.assert_allclose(np.array(got["shares"]), scene.segments.windows, atol=1e-12)
     np.testing.assert_allclose(got["baseline"], scene.baseline, atol=1e-5)
     shown = scene.masked(coalitions(len(scene.active)))[:, 0]

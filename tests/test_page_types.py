@@ -58,8 +58,10 @@ def test_every_script_is_checked_and_strictly():
 @needs_types
 def test_a_wrong_type_is_found(tmp_path: Path):
     (tmp_path / "wrong.js").write_text('import { number } from "./words.js";\nnumber("1");\n')
-    (tmp_path / "words.js").write_text((PAGE / "js" / "words.js").read_text())
-    config = {"extends": str(HERE / "tsconfig.json"), "files": [str(tmp_path / "wrong.js")]}
+    for name in ("words.js", "files.js"):
+        (tmp_path / name).write_text((PAGE / "js" / name).read_text())
+    files = [str(tmp_path / "wrong.js"), str(HERE / "types" / "page.d.ts")]
+    config = {"extends": str(HERE / "tsconfig.json"), "files": files}
     (tmp_path / "tsconfig.json").write_text(json.dumps(config))
     (error,) = compiled(tmp_path).stdout.splitlines()
     assert "wrong.js(2,8): error TS2345" in error

@@ -2,7 +2,8 @@
 
     python -m benchmarks.page_timing EXPORT_FOLDER [FILE]
 
-prints medians in milliseconds as JSON, as they are and with the CPU slowed down to a quarter. "slowed" says whose:
+prints medians in milliseconds as JSON, as they are and with the CPU slowed down to a quarter, and the longest task of
+the main thread: of all repeats, and of the file that comes first, when nothing is compiled yet. "slowed" says whose:
 Chromium does so for the page's main thread and refuses for the worker, where the model runs. FILE is a recording of
 a watch; without one, a simulated recording of 30 s is dropped. Needs node and `npm ci` in tests/page_browser. An
 export of an untrained network takes as long as one of a trained network.
@@ -18,7 +19,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from stethos.export.browser import build, runtime_folder, sample_strips
+from stethos.export.browser import build, exported, runtime_folder, sample_strips
 from stethos.export.serve import address, server
 
 BROWSER = Path(__file__).parents[2] / "tests" / "page_browser"
@@ -45,7 +46,7 @@ def timed(export: Path, strip: bytes, repeats: int = 10) -> dict[str, Any]:
         finally:
             made.shutdown()
             made.server_close()
-    size = (export / "score.onnx").stat().st_size
+    size = (exported(export)[0] / "score.onnx").stat().st_size
     return {"cores": os.cpu_count(), "load": os.getloadavg()[0], "graph_bytes": size, **json.loads(ended.stdout)}
 
 

@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import os
+import posixpath
 import re
 import shutil
 import subprocess
@@ -23,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from stethos.errors import FormatError, RecipeError, RunError
+from stethos.errors import FormatError, RunError
 from stethos.export.page_data import delineator_json
 from stethos.synth import ecg, hospital_world, visits
 from stethos.types import Signal
@@ -38,7 +39,16 @@ NEEDED = (
     "windows",
 )  # fmt: skip
 SOUND = ("system", "target", "names", "machines", "rate", "seconds", "samples", "origin", "channel", "level")
-_SHARED = ("filters.js", "resample.js", "words.js")  # what the page of sounds takes from that of a lead
+SCRIPTS = ("js/app.js", "js/worker.js")  # the page's, and its worker's
+SCRIPTS_OF_SOUND = ("sound/sound.js", "sound/worker.js")
+_SHARED = (
+    "files.js",
+    "filters.js",
+    "graph.js",
+    "resample.js",
+    "words.js",
+)  # what the page of sounds takes from that of a lead
+POOLED = "mean of the logits of complete windows, weighted by their quality"
 _SAMPLES = {"sample-1.csv": (3.6, 4.8), "sample-2.csv": (6.5, 8.0)}  # mmol/L of potassium in the blood
 _IMPORT = re.compile(r'(?<=")(\.{1,2}/[\w./-]+)(?=";)')
 _TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm", ".json": "application/json"}
@@ -51,7 +61,7 @@ def exported(folder: Path) -> tuple[Path, dict[str, Any]]:
         folder: An export, or a run that holds one in its folder `export`.
 
     Raises:
-        RunError: There is none, its description lacks a field, or it has an outcome too many for the page.
+        RunError: There is none, its description lacks a field, or the page cannot say what it says.
     """
     place = next((p for p in (folder, folder / "export") if (p / "export.json").is_file()), None)
     if place is None:
@@ -60,17 +70,20 @@ def exported(folder: Path) -> tuple[Path, dict[str, Any]]:
             f"write one: stethos export {folder} --out {folder / 'export'}"
         )
     about = json.loads((place / "export.json").read_text())
+    if about.get("kind") == "pulse":
+        raise RunError(f"the page reads an ECG lead or listens to a machine, and {place} is of a pulse; use its run.py")
     missing = [name for name in (SOUND if _is_sound(about) else NEEDED) if name not in about]
     if missing:
         raise RunError(f"{place / 'export.json'} lacks {', '.join(missing)}; export the run again")
     if _is_sound(about):
         return place, about
-    if len(about["names"]) != 1:
-        raise RunError(f"the page shows one outcome; {place} has {len(about['names'])}: {', '.join(about['names'])}")
-    if about["threshold"]["logit"] is None:
+    points = about["threshold"]["logit"]
+    if points is None or (isinstance(points, list) and all(point is None for point in points)):
         raise RunError(f"the page needs an operating point; {place}, of {about['target']}, has none")
-    if not about["windows"].startswith("mean of"):
-        raise RunError(f"the page takes the mean of the windows' logits; {place} needs the {about['windows']}")
+    if about["windows"] != POOLED:
+        raise RunError(
+            f"the page takes the {POOLED}; {place} was tested with the {about['windows']}; export the run again"
+        )
     return place, about
 
 
@@ -111,7 +124,7 @@ def _is_sound(about: dict[str, Any]) -> bool:
 def _of_leads(place: Path) -> dict[str, bytes]:
     """The page of a lead, and an export of one."""
     files = {name: (PAGE / name).read_bytes() for name in STATIC}
-    files |= {f"js/{path.name}": path.read_bytes() for path in sorted((PAGE / "js").glob("*.js"))}
+    files |= _folder("js", "*.js") | _folder("words", "*.json")
     files |= {name: (place / name).read_bytes() for name in ("score.onnx", "export.json")}
     return files | {"delineator.json": delineator_json().encode()}
 
@@ -121,8 +134,12 @@ def _of_sounds(place: Path) -> dict[str, bytes]:
     files = {"index.html": (PAGE / "sound.html").read_bytes()}
     files |= {name: (PAGE / name).read_bytes() for name in ("app.css", "icon.svg")}
     files |= {f"js/{name}": (PAGE / "js" / name).read_bytes() for name in _SHARED}
-    files |= {f"sound/{path.name}": path.read_bytes() for path in sorted((PAGE / "sound").glob("*.js"))}
+    files |= _folder("sound", "*.js") | _folder("words", "*.json")
     return files | {name: (place / name).read_bytes() for name in ("score.onnx", "judge.onnx", "export.json")}
+
+
+def _folder(name: str, pattern: str) -> dict[str, bytes]:
+    return {f"{name}/{path.name}": path.read_bytes() for path in sorted((PAGE / name).glob(pattern))}
 
 
 def sample_strips() -> dict[str, bytes]:
@@ -156,24 +173,22 @@ def single_file(folder: Path, out: Path) -> Path:
 
     Returns:
         `out`.
-
-    Raises:
-        RecipeError: It is the page of a detector, whose microphone needs a server.
     """
-    if (folder / "sound").is_dir():
-        raise RecipeError("one file on a disk may not use a microphone in every browser; pass --out DIR, or serve it")
+    sound = (folder / "sound").is_dir()
+    begin, worker = SCRIPTS_OF_SOUND if sound else SCRIPTS
     style, boot = (folder / "app.css").read_text(), (PAGE / "boot.js").read_text()
     parts = json.dumps(list(_parts(folder))).replace("<", "\\u003c")
     policy = (
-        f"default-src 'none'; script-src '{_hash(boot)}' blob: 'wasm-unsafe-eval'; worker-src blob:; "
+        f"default-src 'none'; script-src '{_hash(boot)}' blob: {'data: ' * sound}'wasm-unsafe-eval'; worker-src blob:; "
         f"connect-src blob: data:; style-src '{_hash(style)}'; img-src data:; base-uri 'none'; form-action 'none'"
     )
     page = (folder / "index.html").read_text()
     page = re.sub(r'(Content-Security-Policy" content=")[^"]*', lambda m: m[1] + policy, page)
     page = re.sub(r'<link rel="(manifest|icon)".*>\n', "", page)
     page = page.replace('<link rel="stylesheet" href="app.css">', f"<style>{style}</style>")
-    scripts = f'<script type="application/json" id="parts">{parts}</script>\n<script>{boot}</script>'
-    page = page.replace('<script type="module" src="js/app.js"></script>', scripts)
+    named = f'id="parts" data-page="{begin}" data-worker="{worker}"'
+    scripts = f'<script type="application/json" {named}>{parts}</script>\n<script>{boot}</script>'
+    page = page.replace(f'<script type="module" src="{begin}"></script>', scripts)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(page)
     return out
@@ -189,18 +204,21 @@ def _parts(folder: Path) -> Iterator[dict[str, str]]:
             return
         done.append(name)
         held = path.read_bytes()
-        if name.startswith("js/"):
+        if path.suffix == ".js":
             text = held.decode()
             for found in _IMPORT.findall(text):
-                yield from with_imports(os.path.normpath(f"js/{found}"))
-            held = _IMPORT.sub(lambda found: f"@@{os.path.normpath(f'js/{found[1]}')}@@", text).encode()
+                yield from with_imports(_beside(name, found))
+            held = _IMPORT.sub(lambda found: f"@@{_beside(name, found[1])}@@", text).encode()
         kind = _TYPES.get(path.suffix, "application/octet-stream")
         yield {"name": name, "type": kind, "base64": base64.b64encode(held).decode()}
 
     listed = json.loads((folder / "files.json").read_text())
-    asked = ["files.json", *(name for name in listed["sha256"] if name not in STATIC)]
-    for name in asked:
+    for name in ["files.json", *(name for name in listed["sha256"] if name not in STATIC)]:
         yield from with_imports(name)
+
+
+def _beside(name: str, imported: str) -> str:
+    return posixpath.normpath(posixpath.join(posixpath.dirname(name), imported))
 
 
 def _hash(text: str) -> str:

@@ -1,7 +1,8 @@
 /** Drives the page in Chromium; prints, as one JSON object, what each check saw. What is right is for pytest to say.
  *
- * node check.mjs GIVEN.json, with {url, files, out, single, chromium, only}: files {strip, long, corrupt, poor, bare};
- * chromium the path of a browser, "" for the one of the package @sparticuz/chromium.
+ * node check.mjs GIVEN.json, with {url, several, files, out, single, chromium, only}: several the page of a model of
+ * several outcomes; files {strip, long, corrupt, poor, bare}; chromium the path of a browser, "" for the one of the
+ * package @sparticuz/chromium.
  */
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -49,6 +50,21 @@ async function answer(page) {
 async function explained(page) {
   await page.click("#explain");
   await page.waitForSelector("#bars li");
+}
+
+/** How the page looks on a phone and a desk, light and dark; adds to `found` what is wrong. */
+async function looked(page, state, found) {
+  for (const [width, height] of [[390, 844], [1280, 800]]) {
+    for (const scheme of ["light", "dark"]) {
+      await page.setViewportSize({ width, height });
+      await page.emulateMedia({ colorScheme: scheme });
+      await page.waitForFunction((wanted) => document.documentElement.dataset.theme === wanted, scheme);
+      await drawn(page);
+      await page.screenshot({ path: `${given.out}/${width}-${scheme}${state}.png`, fullPage: true });
+      const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      found[`${width}-${scheme}${state}`] = { overflow, violations: await serious(page) };
+    }
+  }
 }
 
 async function serious(page) {
@@ -201,6 +217,7 @@ const checks = {
     await scored(page, given.files.strip);
     for (const language of ["de", "zh", "en"]) {
       await page.selectOption("#language", language);
+      await page.waitForSelector(`html[lang=${language}]`);
       found[language] = { lang: await page.getAttribute("html", "lang"), ...(await answer(page)), all: await page.innerText("body") };
     }
     return found;
@@ -220,22 +237,43 @@ const checks = {
 
   async looks() {
     const found = {}, page = await opened();
-    for (const state of ["-empty", ""]) {
-      if (!state) await scored(page, given.files.long);
-      if (!state) await explained(page);
-      for (const [width, height] of [[390, 844], [1280, 800]]) {
-        for (const scheme of ["light", "dark"]) {
-          await page.setViewportSize({ width, height });
-          await page.emulateMedia({ colorScheme: scheme });
-          await page.waitForFunction((wanted) => document.documentElement.dataset.theme === wanted, scheme);
-          await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))); // drawn
-          await page.screenshot({ path: `${given.out}/${width}-${scheme}${state}.png`, fullPage: true });
-          const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-          found[`${width}-${scheme}${state}`] = { overflow, violations: await serious(page) };
-        }
-      }
-    }
+    await looked(page, "-empty", found);
+    await scored(page, given.files.long);
+    await explained(page);
+    await looked(page, "", found);
     return found;
+  },
+
+  async several() {
+    const page = await opened({ url: given.several });
+    const table = () => page.locator("#answers tbody tr").evaluateAll((rows) => rows.map((row) => [...row.cells].map((cell) => cell.innerText.trim())));
+    const first = await scored(page, given.files.long), rows = await table();
+    const told = { status: await page.innerText("#status"), caption: await page.innerText("#answers caption") };
+    await explained(page);
+    await page.focus("#answers :checked");
+    const each = {};
+    for (const [name] of rows) {
+      const bars = await page.locator("#bars li").evaluateAll((all) => all.map((row) => row.lastChild.textContent));
+      const focused = await page.evaluate(() => document.activeElement.closest("tr")?.cells[0].innerText.trim());
+      each[name] = { ...(await answer(page)), bars, focused, spoken: await page.textContent("#spoken") };
+      await page.keyboard.press("ArrowDown"); // after the last one comes the first
+    }
+    await page.click("#keep");
+    await page.waitForSelector("#history tbody tr");
+    const words = {}, looks = {}, history = await page.innerText("#history tbody tr");
+    for (const language of ["de", "zh", "en"]) {
+      await page.selectOption("#language", language);
+      await page.waitForSelector(`html[lang=${language}]`);
+      words[language] = await page.innerText("#answers");
+    }
+    await looked(page, "-several", looks);
+    await page.emulateMedia({ media: "print", colorScheme: "light" });
+    const printed = await page.innerText("#answer"), hidden = await page.isHidden("#answers input");
+    await page.pdf({ path: `${given.out}/several.pdf`, format: "A4", preferCSSPageSize: true });
+    await page.emulateMedia({ media: null });
+    await page.fill("#age", "12");
+    await page.waitForSelector("#answers", { state: "hidden" });
+    return { first, rows, told, each, history, words, looks, printed, hidden, young: await answer(page) };
   },
 
   async manifest() {
@@ -260,8 +298,14 @@ const checks = {
   },
 };
 
+/** Waits until the trace has been drawn, which is done in a task of its own. */
+function drawn(page) {
+  return page.evaluate(() => new Promise((done) => requestAnimationFrame(() => setTimeout(() => requestAnimationFrame(done)))));
+}
+
 /** How many pixels of the trace are darker than any grid line or letter, or nearly of one of the colours given. */
-function inked(page, ...colours) {
+async function inked(page, ...colours) {
+  await drawn(page);
   return page.evaluate((wanted) => {
     const canvas = document.querySelector("#trace canvas");
     const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);

@@ -1,6 +1,6 @@
 /** Drives the page of a detector in Chromium, with a file in place of a microphone; prints what it saw as JSON.
  *
- * node sound.mjs GIVEN.json, with {url, file, capture, out, chromium}.
+ * node sound.mjs GIVEN.json, with {url, single, file, capture, out, chromium}; single is the page as one file.
  */
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -53,5 +53,18 @@ seen.serious = await page.evaluate(async () => {
 });
 await page.setViewportSize({ width: 360, height: 740 });
 seen.width = await page.evaluate(() => document.documentElement.scrollWidth);
+const alone = await context.newPage();
+alone.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
+alone.on("pageerror", (error) => complaints.push(String(error)));
+await alone.goto(given.single, { waitUntil: "commit" });
+await alone.waitForSelector("#open:not([disabled])", { timeout: 60000 });
+await alone.check("#allow");
+await alone.setInputFiles("#file", given.file);
+await alone.waitForFunction(() => document.querySelector("#outcome").dataset.score);
+seen.single = { text: await alone.innerText("#outcome"), score: Number(await alone.getAttribute("#outcome", "data-score")) };
+await alone.selectOption("#machine", { index: 1 });
+await alone.click("#listen");
+await alone.waitForFunction(() => document.querySelector("#outcome").textContent.startsWith("ALARM"), null, { timeout: 60000 });
+await alone.click("#listen");
 await browser.close();
 process.stdout.write(JSON.stringify({ ...seen, requests: [...requests], complaints }));

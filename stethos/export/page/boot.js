@@ -14,12 +14,13 @@
     }
     return files;
   };
-  for (const { name, type, base64 } of JSON.parse(/** @type {HTMLElement} */ (document.getElementById("parts")).textContent ?? "")) {
+  const { dataset: first, textContent } = /** @type {HTMLElement} */ (document.getElementById("parts"));
+  for (const { name, type, base64 } of JSON.parse(textContent ?? "")) {
     files[name] = await (await fetch(`data:${type};base64,${base64}`)).blob();
     if (type === "text/javascript") modules.push([name, await files[name].text()]);
   }
   const early = "const early = []; self.onmessage = (event) => early.push(event);";
-  const start = `import((${linked})(${JSON.stringify(modules)}, {})["js/worker.js"]).then(() => early.forEach(self.onmessage));`;
-  files["js/worker.js"] = new Blob([early, start], { type: "text/javascript" });
-  await import(linked(modules, {})["js/app.js"]);
+  const start = `import((${linked})(${JSON.stringify(modules)}, {})[${JSON.stringify(first.worker)}]).then(() => early.forEach(self.onmessage));`;
+  files[String(first.worker)] = new Blob([early, start], { type: "text/javascript" });
+  await import(linked(modules, {})[String(first.page)]);
 })();

@@ -1,8 +1,9 @@
 /** The page: what is asked, what is shown, and the worker between them. Nothing is computed here. */
 
 import { able, connect } from "./bluetooth.js";
+import { inlined, where } from "./files.js";
 import * as kept from "./history.js";
-import { element, showAbout, showBars, showHistory, showOutcome } from "./report.js";
+import { aboveOf, element, ranked, showAbout, showAnswers, showBars, showHistory, showOutcome } from "./report.js";
 import { onPaper, scaleWords, Trace, verdictOf } from "./trace.js";
 import { fill, moment, number, say, speak, targetWords } from "./words.js";
 
@@ -11,23 +12,21 @@ import { fill, moment, number, say, speak, targetWords } from "./words.js";
  * @typedef {Record<"language" | "theme" | "stated-unit" | "stated-lead", HTMLSelectElement>
  *   & Record<"file" | "stated-rate" | "age" | "age-unknown" | "allow", HTMLInputElement>
  *   & Record<"open" | "strap" | "explain", HTMLButtonElement>
- *   & {progress: HTMLProgressElement, history: HTMLTableElement} & Record<string, HTMLElement>} Elements */
+ *   & {progress: HTMLProgressElement} & Record<"history" | "answers", HTMLTableElement> & Record<string, HTMLElement>} Elements */
 
 const FILES = ["export.json", "files.json", "delineator.json", "score.onnx", "ort/ort-wasm-simd-threaded.mjs", "ort/ort-wasm-simd-threaded.wasm"];
 const [NOMINAL, LIVE] = [130, 1 << 20]; // of a strap while it records: Hz; samples, more than two hours
 const LISTED = 360; // windows: an hour; the trace shows the verdict of every one
 /** @template {keyof Elements} K @param {K} id */
 const at = (id) => /** @type {Elements[K]} */ (document.getElementById(id));
-const inlined = globalThis.STETHOS_FILES ?? null; // name → Blob, where the page is one file
-const where = (/** @type {string} */ name) => (inlined ? URL.createObjectURL(inlined[name]) : new URL(name, document.baseURI).href);
 
 /** What is known so far. The model is there before anything else can be asked for.
  * @typedef {object} State
  * @property {About} about @property {string[]} samples @property {Shown | null} recording
- * @property {Outcome | null} outcome @property {Contributions | null} found
+ * @property {Outcome | null} outcome @property {number} chosen Of several answers. @property {Contributions[] | null} found
  * @property {{bytes: ArrayBuffer, name: string} | null} pending @property {(() => Promise<void>) | null} stop
  * @property {number} [typing] */
-const state = /** @type {State} */ (/** @type {unknown} */ ({ about: null, samples: [], recording: null, outcome: null, found: null, pending: null, stop: null }));
+const state = /** @type {State} */ (/** @type {unknown} */ ({ about: null, samples: [], recording: null, outcome: null, chosen: 0, found: null, pending: null, stop: null }));
 const trace = new Trace(at("trace"), describeTrace);
 /** @type {{key: string, values: Record<string, any>}} */
 const status = { key: "loading", values: {} };
@@ -75,8 +74,8 @@ function problem(sentence) {
 }
 
 /** @param {string} language */
-function translate(language) {
-  document.documentElement.lang = at("language").value = speak(language);
+async function translate(language) {
+  document.documentElement.lang = at("language").value = await speak(language);
   fill();
   if (state.stop) at("strap").textContent = say("strap_stop");
   tell(status.key, status.values);
@@ -109,9 +108,10 @@ function remembered(name, value) {
 // what is shown
 
 function describeModel() {
-  const { about } = state;
-  at("subtitle").textContent = say("subtitle", { target: targetWords(about.target), lead: about.lead });
-  document.title = `Stethos: ${targetWords(about.target)}`;
+  const { about } = state, several = about.names.length > 1;
+  const words = { target: targetWords(about.target), lead: about.lead, n: number(about.names.length) };
+  at("subtitle").textContent = say(several ? "subtitle_several" : "subtitle", words);
+  document.title = `Stethos: ${several ? at("subtitle").textContent : words.target}`;
   at("synthetic").hidden = at("allow-field").hidden = about.origin === "real";
   showAbout(at("about"), about);
   const buttons = state.samples.map((name, i) => element("button", { text: say("sample", { n: number(i + 1) }), "data-sample": name }));
@@ -149,12 +149,20 @@ function describeTrace({ start, span, zoom, recording }) {
 
 /** @param {Outcome} outcome */
 function describeOutcome(outcome) {
-  const { about, found } = state, scored = outcome.kind === "scored";
-  showOutcome(at("outcome"), outcome, about);
-  at("outcome").dataset.logit = outcome.kind === "scored" ? String(outcome.logit) : "";
-  at("attribution").hidden = !scored;
+  showAnswers(at("answers"), outcome.kind === "scored" ? outcome.answers : [], state.chosen, state.about);
+  at("attribution").hidden = outcome.kind !== "scored";
   at("keep").hidden = outcome.kind === "ask";
-  showBars(at("bars"), scored ? found : null);
+  describeChosen(outcome);
+}
+
+/** @param {Outcome} outcome */
+function describeChosen(outcome) {
+  const { about, chosen, recording } = state, found = state.found?.[chosen];
+  showOutcome(at("outcome"), outcome, chosen, about);
+  at("outcome").dataset.logit = outcome.kind === "scored" ? String(outcome.answers[chosen].logit) : "";
+  showBars(at("bars"), found ?? null);
+  if (recording) recording.contributions = found;
+  trace.redraw();
 }
 
 async function listKept() {
@@ -198,7 +206,7 @@ function openBytes(bytes, name, given = {}) {
 /** Takes an earlier recording and its answer off the page: they must not stand beside another file's name. */
 function forget() {
   Object.assign(state, { recording: null, outcome: null, found: null });
-  at("recorded").hidden = at("answer").hidden = at("attribution").hidden = at("keep").hidden = true;
+  at("recorded").hidden = at("answer").hidden = at("answers").hidden = at("attribution").hidden = at("keep").hidden = true;
   at("outcome").replaceChildren();
   at("outcome").dataset.logit = "";
 }
@@ -229,16 +237,15 @@ async function judge() {
   tell("working");
   const outcome = await ask("judge", told);
   if (recording !== state.recording) return;
-  state.outcome = outcome;
-  if (outcome.kind !== "scored") {
-    state.found = null;
-    delete recording.contributions;
-    trace.redraw();
-  }
+  const scored = outcome.kind === "scored", several = scored && outcome.answers.length > 1;
+  Object.assign(state, { outcome, chosen: scored ? ranked(outcome.answers)[0] : 0, found: scored ? state.found : null });
   describeOutcome(outcome);
   tell("");
-  at("status").textContent = `${say("answer")}: ${at("outcome").children[0].lastChild?.textContent}`; // without the mark before it
+  at("status").textContent = `${say("answer")}: ${several ? aboveOf(outcome.answers) : verdict()}`;
 }
+
+/** The sentence that answers, without the mark before it. */
+const verdict = () => at("outcome").querySelector("p")?.lastChild?.textContent ?? "";
 
 async function explain() {
   const { recording, outcome } = state;
@@ -250,9 +257,9 @@ async function explain() {
       Object.assign(at("progress"), { value: done / all, textContent: say("explaining", { done, all }) });
     const found = await ask("explain", {}, { told });
     if (recording !== state.recording) return;
-    state.found = recording.contributions = found;
-    describeOutcome(state.outcome ?? outcome);
-    trace.scroll(found.start);
+    state.found = found;
+    describeChosen(state.outcome ?? outcome);
+    trace.scroll(found[0].start);
     at("spoken").textContent = at("bars").innerText;
   } catch (error) {
     if (messageOf(error) === "cancelled") tell("cancelled");
@@ -325,7 +332,7 @@ function wire() {
   const on = (id, kind, work) => at(id).addEventListener(kind, /** @type {EventListener} */ (work));
   /** What an event came from. @param {Event} event */
   const of = ({ target }) => /** @type {HTMLElement} */ (target).dataset;
-  on("language", "change", () => (remembered("language", at("language").value), translate(at("language").value)));
+  on("language", "change", () => (remembered("language", at("language").value), attempt(() => translate(at("language").value))));
   on("theme", "change", () => (remembered("theme", at("theme").value), appear(at("theme").value)));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => appear(at("theme").value));
   matchMedia("print").addEventListener("change", (event) => event.matches && toPaper());
@@ -356,6 +363,11 @@ function wire() {
   on("zoom-in", "click", () => trace.zoomBy(1));
   on("zoom-out", "click", () => trace.zoomBy(-1));
   on("windows", "click", (event) => of(event).start && trace.scroll(Number(of(event).start)));
+  on("answers", "change", () => {
+    state.chosen = Number(/** @type {HTMLInputElement} */ (document.querySelector("input[name=chosen]:checked")).value);
+    if (state.outcome) describeChosen(state.outcome);
+    at("spoken").textContent = verdict();
+  });
   on("explain", "click", explain);
   on("cancel", "click", () => worker.postMessage({ verb: "cancel" }));
   on("keep", "click", () => attempt(keepAnswer));
@@ -384,7 +396,7 @@ function wireDrop(body, card) {
 
 async function begin() {
   appear(remembered("theme") ?? "auto");
-  translate(remembered("language") ?? navigator.language);
+  await translate(remembered("language") ?? navigator.language);
   wire();
   try {
     Object.assign(state, await ask("load", { files: inlined ?? Object.fromEntries(FILES.map((name) => [name, where(name)])) }));

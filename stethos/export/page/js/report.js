@@ -2,7 +2,7 @@
 
 import { moment, number, ofHundred, say, targetWords } from "./words.js";
 
-/** @import {About, Abstained, Contributions, Interval, Kept, Outcome, Scored} from './types.d.ts' */
+/** @import {About, Abstained, Answer, Contributions, Interval, Kept, Outcome, Scored} from './types.d.ts' */
 
 /** An element with text, attributes and children.
  * @param {string} tag @param {{text?: string, [name: string]: string | number | undefined}} given
@@ -34,20 +34,55 @@ export function reasons(outcome) {
   });
 }
 
-/** The answer of the worker as elements. @param {Element} host @param {Outcome} outcome @param {About} about */
-export function showOutcome(host, outcome, about) {
+/** Whether a score reaches its operating point. @param {Answer} answer */
+const above = ({ margin }) => margin !== null && margin >= 0;
+
+/** Places of the answers: those farthest above their operating points first, those without one last. @param {Answer[]} answers */
+export function ranked(answers) {
+  const height = answers.map(({ margin }) => margin ?? -Infinity);
+  return [...answers.keys()].sort((a, b) => height[b] - height[a] || a - b);
+}
+
+/** Several answers as a table in which one can be chosen; of one there is none.
+ * @param {HTMLTableElement} table @param {Answer[]} answers @param {number} chosen Its place. @param {About} about */
+export function showAnswers(table, answers, chosen, about) {
+  table.hidden = answers.length < 2;
+  table.caption?.replaceChildren(...mark(about), `${aboveOf(answers)} ${say("by_chance")}`);
+  table.tBodies[0].replaceChildren(...ranked(answers).map((place) => rowOf(answers[place], place, place === chosen)));
+}
+
+/** How many of them lie above their operating points. @param {Answer[]} answers */
+export const aboveOf = (answers) => say("above_of", { count: number(answers.filter(above).length), all: number(answers.length) });
+
+/** @param {Answer} answer @param {number} place @param {boolean} chosen */
+function rowOf(answer, place, chosen) {
+  const { name, group, point } = answer, high = above(answer);
+  const pick = element("input", { type: "radio", name: "chosen", value: place, ...(chosen && { checked: "" }) });
+  const risk = group ? hundred([group.risk, group.low, group.high]) : say("unknown");
+  const alike = high ? point?.specificity[0] : point?.sensitivity[0], [share] = ofHundred(alike == null ? null : 1 - alike);
+  const side = answer.margin === null ? say("no_point") : say(high ? "above_like" : "below_like", { share });
+  const head = element("th", { scope: "row" }, [element("label", {}, [pick, ` ${targetWords(name)}`])]);
+  return element("tr", high ? { class: "above" } : {}, [head, element("td", { text: risk }), element("td", { text: side })]);
+}
+
+/** The answer of the worker as elements; of several, that which is chosen.
+ * @param {Element} host @param {Outcome} outcome @param {number} chosen Its place. @param {About} about */
+export function showOutcome(host, outcome, chosen, about) {
   if (outcome.kind === "ask") return host.replaceChildren(element("p", { text: say("ask_first") }));
   if (outcome.kind === "abstain") {
     const why = reasons(outcome).map((sentence) => element("p", { text: sentence }));
     return host.replaceChildren(element("p", { class: "verdict" }, [element("strong", { text: say("abstains") })]), ...why);
   }
-  host.replaceChildren(...risk(outcome, about), ...sides(outcome, about), ...seen(outcome));
+  const answer = outcome.answers[chosen], title = outcome.answers.length > 1 ? [element("h3", { text: targetWords(answer.name) })] : [];
+  host.replaceChildren(...title, ...risk(answer, about), ...sides(answer), ...seen(outcome, answer));
 }
 
-/** @param {Scored} outcome @param {About} about */
-function risk({ group }, about) {
-  const mark = about.origin === "real" ? [] : [element("strong", { class: "mark", text: say("synthetic") }), " "];
-  if (!group) return [element("p", { class: "verdict" }, [...mark, say("no_group")])];
+/** Before an answer that is none about people. @param {About} about */
+const mark = ({ origin }) => (origin === "real" ? [] : [element("strong", { class: "mark", text: say("synthetic") }), " "]);
+
+/** @param {Answer} answer @param {About} about */
+function risk({ name, group }, about) {
+  if (!group) return [element("p", { class: "verdict" }, [...mark(about), say("no_group")])];
   const [risk, low, high] = ofHundred(group.risk, group.low, group.high);
   const where = say(about.origin === "real" ? "tested" : "simulated");
   const [span, middle] = [element("i"), element("b")];
@@ -55,24 +90,25 @@ function risk({ group }, about) {
   Object.assign(span.style, { left: `${100 * group.low}%`, width: `${100 * (group.high - group.low)}%` });
   middle.style.left = `${100 * group.risk}%`;
   return [
-    element("p", { class: "verdict" }, [...mark, say("risk", { risk, low, high, target: targetWords(about.target), where })]),
+    element("p", { class: "verdict" }, [...mark(about), say("risk", { risk, low, high, target: targetWords(name), where })]),
     bar,
     element("p", { class: "small", text: say("group", { n: number(group.n) }) }),
   ];
 }
 
-/** @param {Scored} outcome @param {About} about */
-function sides({ above, point }, about) {
-  const side = element("p", { text: say(above ? "above" : "below") });
+/** @param {Answer} answer */
+function sides(answer) {
+  const { name, margin, point } = answer, high = above(answer);
+  const side = element("p", { text: say(margin === null ? "no_point" : high ? "above" : "below") });
   if (!point) return [side];
-  const words = [say("point", { sensitivity: hundred(point.sensitivity), specificity: hundred(point.specificity), target: targetWords(about.target) })];
-  if (!above && point.npv) words.push(say("npv", { npv: hundred(point.npv), trivial: ofHundred(point.trivial_npv)[0] }));
+  const words = [say("point", { sensitivity: hundred(point.sensitivity), specificity: hundred(point.specificity), target: targetWords(name) })];
+  if (!high && point.npv) words.push(say("npv", { npv: hundred(point.npv), trivial: ofHundred(point.trivial_npv)[0] }));
   return [side, element("p", { text: words.join(" ") })];
 }
 
-/** @param {Scored} outcome */
-function seen(outcome) {
-  const used = say("used", { used: number(outcome.used), all: number(outcome.all), score: number(outcome.score, 3, { minimumFractionDigits: 3 }) });
+/** @param {Scored} outcome @param {Answer} answer */
+function seen(outcome, { score }) {
+  const used = say("used", { used: number(outcome.used), all: number(outcome.all), score: number(score, 3, { minimumFractionDigits: 3 }) });
   const lines = [element("p", { class: "small", text: used })];
   if (outcome.unchecked.length) lines.push(element("p", { class: "note", text: say("not_checked", { names: joined(outcome.unchecked.map((name) => say(name))) }) }));
   return lines;
@@ -99,7 +135,7 @@ export function showBars(host, found) {
 export function showAbout(host, about) {
   const use = about.intended_use ?? {};
   const rows = [
-    ["about_target", targetWords(about.target)],
+    ["about_target", about.names.length > 1 ? joined(about.names.map(targetWords)) : targetWords(about.target)],
     ["about_origin", say(about.origin === "real" ? "origin_real" : "origin_synthetic")],
     ["about_use", say(use.paced === "abstain" ? "use_unpaced" : "use", { age: number(use.age_min ?? 0), lead: about.lead })],
     ["about_point", about.threshold.chosen],
@@ -113,8 +149,11 @@ export function showAbout(host, about) {
 function inShort(answer) {
   if (answer.kind === "abstain") return `${say("abstains")}: ${reasons(answer).join(" ")}`;
   const mark = answer.origin === "real" ? "" : ` (${say("synthetic")})`;
-  if (!answer.group) return `${say(answer.above ? "above" : "below")}${mark}`;
-  const [risk, low, high] = ofHundred(answer.group.risk, answer.group.low, answer.group.high);
+  const { answers } = answer, [{ group }] = answers;
+  const those = ranked(answers).filter((place) => above(answers[place])).map((place) => targetWords(answers[place].name));
+  if (answers.length > 1) return `${aboveOf(answers)} ${joined(those)}${mark}`;
+  if (!group) return `${say(above(answers[0]) ? "above" : "below")}${mark}`;
+  const [risk, low, high] = ofHundred(group.risk, group.low, group.high);
   return `${targetWords(answer.target)}: ${say("in_hundred", { risk, low, high })}${mark}`;
 }
 

@@ -6,7 +6,8 @@ import { say, number } from "./words.js";
 /** @import {Contributions, Shown} from './types.d.ts' */
 /** @typedef {CanvasRenderingContext2D} Pen */
 /** @typedef {typeof PRINTED} Colours */
-/** @typedef {{recording: Shown, start: number, zoom: number, width: number, full: number, colours: Colours}} Stretch */
+/** `dense`: of the canvas, pixels of the device in one.
+ * @typedef {{recording: Shown, start: number, zoom: number, width: number, full: number, dense: number, colours: Colours}} Stretch */
 /** Of a stretch, pixels of its traces' height and of a second, and where a voltage lies.
  * @typedef {Stretch & {height: number, perSecond: number, at: (millivolts: number) => number}} View */
 
@@ -18,6 +19,7 @@ const FAINT = 0.05; // of the largest contribution: what is less is not coloured
 const PRINTED = { ink: "#000", soft: "#444", paper: "#fff", fine: "#f6dcd6", coarse: "#e3b0a5", raise: "#b84a00", lower: "#005a8f", refused: "#d9d5ce", warn: "#8a3a00", good: "#1c6b4a" };
 const SMALL = "11px system-ui, sans-serif";
 const [ROW, MOST] = [6, 30]; // s on paper: of a row, 150 mm of the 174 that A4 leaves; of all
+const FINE = 4; // pixels in one of CSS on paper: Chromium prints in 64ths, and a third would come out as 21 of them
 
 /** Millimetres that a recording needs in height, in large squares. @param {Shown} recording */
 function tall(recording) {
@@ -25,42 +27,43 @@ function tall(recording) {
   return Math.max(35, Math.ceil((span * GAIN + 8) / 5) * 5);
 }
 
-/** @param {Pen} pen @param {View} view */
+/** Lines as rectangles: as one path they take four times as long. @param {Pen} pen @param {View} view */
 function paintGrid(pen, view) {
-  for (const [every, colour, width] of /** @type {const} */ ([[1, view.colours.fine, 0.5], [5, view.colours.coarse, 0.9]])) {
-    if (every * MM * view.zoom < 2.5) continue;
-    Object.assign(pen, { strokeStyle: colour, lineWidth: width });
-    pen.beginPath();
+  for (const [every, colour, thick] of /** @type {const} */ ([[1, view.colours.fine, 0.5], [5, view.colours.coarse, 0.9]])) {
     const step = every * MM * view.zoom;
-    for (let x = -((view.start * SPEED * MM * view.zoom) % step); x <= view.width; x += step) pen.moveTo(x, 0), pen.lineTo(x, view.height);
-    for (let y = 0; y <= view.height; y += step) pen.moveTo(0, y), pen.lineTo(view.width, y);
-    pen.stroke();
+    if (step < 2.5) continue;
+    pen.fillStyle = colour;
+    for (let x = -((view.start * view.perSecond) % step); x <= view.width; x += step) pen.fillRect(x - thick / 2, 0, thick, view.height);
+    for (let y = 0; y <= view.height; y += step) pen.fillRect(0, y - thick / 2, view.width, thick);
   }
 }
 
-/** Adds the samples that `wanted` accepts to the path; more than two a pixel are drawn as their extremes.
+/** Adds the samples that `wanted` accepts to the path; of more than one a pixel of the device, their extremes as they come.
  * @param {Pen} pen @param {View} view @param {(i: number) => boolean} wanted */
 function addSamples(pen, view, wanted) {
   const { values, rate } = view.recording;
-  const first = Math.max(0, Math.floor(view.start * rate) - 1);
+  const every = Math.max(1, Math.floor(rate / view.perSecond / view.dense));
+  const first = Math.max(0, Math.floor((view.start * rate) / every) - 1) * every; // the same groups wherever one scrolls
   const last = Math.min(values.length, Math.ceil((view.start + view.width / view.perSecond) * rate) + 2);
-  const every = Math.max(1, Math.floor(rate / view.perSecond / 2));
   let down = false;
   for (let i = first; i < last; i += every) {
-    let low = Infinity, high = -Infinity;
-    for (let j = i; j < Math.min(i + every, last); j++) low = Math.min(low, values[j]), high = Math.max(high, values[j]);
-    if (!(high >= low) || !wanted(i)) { down = false; continue; }
-    const x = (i / rate - view.start) * view.perSecond;
-    pen[down ? "lineTo" : "moveTo"](x, view.at(high));
-    if (low < high) pen.lineTo(x, view.at(low));
-    down = true;
+    let low = i, high = i;
+    for (let j = i + 1; j < Math.min(i + every, last); j++) {
+      if (values[j] < values[low]) low = j;
+      if (values[j] > values[high]) high = j;
+    }
+    if (!Number.isFinite(values[i]) || !wanted(i)) { down = false; continue; }
+    for (const j of low === high ? [low] : [Math.min(low, high), Math.max(low, high)]) {
+      pen[down ? "lineTo" : "moveTo"]((j / rate - view.start) * view.perSecond, view.at(values[j]));
+      down = true;
+    }
   }
 }
 
 /** @param {Pen} pen @param {View} view @param {string} colour @param {number} width
  * @param {(i: number) => boolean} wanted */
 function paintLine(pen, view, colour, width, wanted = () => true) {
-  Object.assign(pen, { strokeStyle: colour, lineWidth: width, lineJoin: "round" });
+  Object.assign(pen, { strokeStyle: colour, lineWidth: width, lineJoin: "bevel" });
   pen.beginPath();
   addSamples(pen, view, wanted);
   pen.stroke();
@@ -68,17 +71,16 @@ function paintLine(pen, view, colour, width, wanted = () => true) {
 
 /** @param {Pen} pen @param {View} view @param {Contributions} found */
 function paintContributions(pen, view, { start, rate, curve, largest }) {
-  const share = (/** @type {number} */ i) => (curve[Math.round((i / view.recording.rate - start) * rate)] ?? 0) / largest;
-  paintLine(pen, view, view.colours.raise, 2.6, (i) => share(i) > FAINT);
-  paintLine(pen, view, view.colours.lower, 2.6, (i) => share(i) < -FAINT);
+  const share = (/** @type {number} */ second) => (curve[Math.round((second - start) * rate)] ?? 0) / largest;
   const base = view.height + RIBBON / 2, wide = Math.max(1, view.perSecond / rate);
-  curve.forEach((value, k) => {
-    const x = (start + k / rate - view.start) * view.perSecond;
-    if (x < -wide || x > view.width || Math.abs(value) <= FAINT * largest) return;
-    const size = (value / largest) * (RIBBON / 2 - 3);
-    pen.fillStyle = size > 0 ? view.colours.raise : view.colours.lower;
-    pen.fillRect(x, Math.min(base, base - size), wide, Math.abs(size));
-  });
+  for (const [colour, sign] of /** @type {const} */ ([[view.colours.raise, 1], [view.colours.lower, -1]])) {
+    paintLine(pen, view, colour, 2.6, (i) => sign * share(i / view.recording.rate) > FAINT);
+    pen.fillStyle = colour;
+    for (let x = 0; x < view.width; x += wide) {
+      const size = sign * share(view.start + x / view.perSecond) * (RIBBON / 2 - 3);
+      if (size > FAINT * (RIBBON / 2 - 3)) pen.fillRect(x, sign > 0 ? base - size : base, wide, size);
+    }
+  }
   pen.fillStyle = view.colours.soft;
   pen.fillRect(0, base, view.width, 0.5);
 }
@@ -151,11 +153,11 @@ export function onPaper(host, recording) {
   for (let start = 0; start < shown - 0.01; start += ROW) {
     const seconds = Math.min(ROW, shown - start), height = tall(recording) + extra;
     const canvas = document.createElement("canvas");
-    Object.assign(canvas, { width: seconds * SPEED * MM * 3, height: height * MM * 3 });
+    Object.assign(canvas, { width: seconds * SPEED * MM * FINE, height: height * MM * FINE });
     Object.assign(canvas.style, { width: `${seconds * SPEED}mm`, height: `${height}mm` });
     const pen = penOf(canvas);
-    pen.scale(3, 3);
-    paint(pen, { recording, start, zoom: 1, width: seconds * SPEED * MM, full: height * MM, colours: PRINTED });
+    pen.scale(FINE, FINE);
+    paint(pen, { recording, start, zoom: 1, width: seconds * SPEED * MM, full: height * MM, dense: FINE, colours: PRINTED });
     rows.push(canvas);
   }
   const text = scaleWords(1) + (shown < recording.seconds - 0.01 ? ` ${say("first_shown", { seconds: number(shown) })}` : "");
@@ -221,24 +223,26 @@ export class Trace {
     this.scroll(kept - this.span * centre);
   }
 
+  /** Soon, in a task of its own, which with that of the next frame would be a long one. */
   redraw() {
-    if (!this.waiting) this.waiting = requestAnimationFrame(() => { this.waiting = 0; this.#draw(); });
+    this.waiting ||= setTimeout(() => { this.waiting = 0; this.#draw(); });
   }
 
+  /** What is asked of the layout is asked before anything is changed: it would have to be made anew. */
   #draw() {
-    const { recording, canvas, host } = this;
-    if (!recording || !host.clientWidth) return;
-    const full = tall(recording) * MM * Math.min(this.zoom, 2) + VERDICT + (recording.contributions ? RIBBON : 0);
-    const dense = Math.min(window.devicePixelRatio || 1, 3);
-    canvas.style.height = `${full}px`;
-    Object.assign(canvas, { width: Math.round(host.clientWidth * dense), height: Math.round(full * dense) });
+    const { recording, canvas, host, start, zoom, span } = this, width = host.clientWidth;
+    if (!recording || !width) return;
     const style = getComputedStyle(host);
     const named = Object.keys(PRINTED).map((name) => [name, style.getPropertyValue(`--${name}`).trim()]);
     const colours = /** @type {Colours} */ (Object.fromEntries(named));
+    const full = tall(recording) * MM * Math.min(zoom, 2) + VERDICT + (recording.contributions ? RIBBON : 0);
+    const dense = Math.min(window.devicePixelRatio || 1, 3), size = [width, full].map((side) => Math.round(side * dense));
+    if (canvas.width !== size[0] || canvas.height !== size[1]) [canvas.width, canvas.height] = size;
+    canvas.style.height = `${full}px`;
     const pen = penOf(canvas);
-    pen.scale(dense, dense);
-    paint(pen, { recording, start: this.start, zoom: this.zoom, width: host.clientWidth, full, colours });
-    this.moved({ start: this.start, span: this.span, zoom: this.zoom, recording });
+    pen.setTransform(dense, 0, 0, dense, 0, 0);
+    paint(pen, { recording, start, zoom, width, full, dense, colours });
+    this.moved({ start, span, zoom, recording });
   }
 
   /** @param {KeyboardEvent} event */

@@ -6,6 +6,7 @@ import type { Name } from "./prepare.js";
 export type Interval = [number | null, number | null, number | null];
 
 export interface Group {
+  name?: string;
   from: number | null;
   to: number | null;
   risk: number;
@@ -15,6 +16,7 @@ export interface Group {
 }
 
 export interface Point {
+  name?: string;
   logit: number;
   sensitivity: Interval;
   specificity: Interval;
@@ -29,6 +31,8 @@ export interface About {
   model: string;
   origin: string;
   target: string;
+  /** Of the outcomes. */
+  names: string[];
   lead: string;
   seconds: number;
   prepare: Name;
@@ -36,7 +40,7 @@ export interface About {
   prepared_rate: number;
   correct_polarity?: boolean;
   precision: string;
-  threshold: { logit: number; chosen: string };
+  threshold: { logit: number | (number | null)[]; chosen: string };
   operating_points?: Point[];
   risk_groups?: Group[];
   intended_use?: { age_min?: number; paced?: string };
@@ -65,12 +69,10 @@ export interface Shown {
   contributions?: Contributions;
 }
 
-/** Logits of each player, and spread over the samples of the window. */
+/** To one outcome: logits of each player, and spread over the samples of the window. */
 export interface Contributions {
   names: string[];
   values: number[];
-  full: number;
-  empty: number;
   start: number;
   stop: number;
   rate: number;
@@ -92,16 +94,23 @@ export interface Abstained {
   reasons: Reason[];
 }
 
-export interface Scored {
-  kind: "scored";
+/** What is said of one outcome; logits from the operating point upwards, null without one. */
+export interface Answer {
+  name: string;
   logit: number;
   score: number;
+  group: Group | null;
+  point: Point | null;
+  margin: number | null;
+}
+
+export interface Scored {
+  kind: "scored";
+  /** In the order of the names. */
+  answers: Answer[];
   used: number;
   all: number;
   unchecked: ("age" | "paced")[];
-  group: Group | null;
-  point: Point | null;
-  above: boolean;
 }
 
 export type Outcome = { kind: "ask" } | Abstained | Scored;
@@ -130,7 +139,7 @@ export interface Verbs {
   load: [{ files: Record<string, string | Blob> }, { about: About; samples: string[] }];
   open: [{ bytes: ArrayBuffer; name: string; synthetic: boolean } & Statement, Shown];
   judge: [Person, Outcome];
-  explain: [{}, Contributions];
+  explain: [{}, Contributions[]];
   streamed: [{ bytes: ArrayBuffer }, { values: Float32Array }];
   strapped: [{}, Shown];
 }

@@ -13,7 +13,6 @@ import { holds, shapley } from "./shapley.js";
 /**
  * @typedef {object} Scene A prepared window of which any coalition of waves can be shown.
  * @property {number[]} active Numbers of the `PLAYERS` that can change anything; all others contribute exactly 0.
- * @property {Bounds[]} bounds Median start and stop of each player in seconds from R.
  * @property {Float32Array} prepared What the model sees, `(T,)`.
  * @property {Float64Array} baseline What it would see without any wave, `(T,)`.
  * @property {Float64Array[]} shares Of each part in each sample, `(6, T)`.
@@ -111,10 +110,8 @@ export function sceneOf(name, values, rate, layers) {
   const { r, times } = beatBounds(crop(values, rate, 0, seconds), rate, layers);
   const shares = sharesOf(times, prepared.length, hertz);
   const positions = evenPositions(r, times, prepared.length, hertz);
-  const bounds = PLAYERS.map((_, part) => ends((end) =>
-    times.flatMap((beat, i) => (isWhole(beat[part]) ? beat[part][end] - r[i] : []))));
   const active = [...PLAYERS.keys()].filter((i) => (i === TIMING ? positions : shares[i].some((m) => m > 0)));
-  return { active, bounds, prepared, baseline: isoelectric(prepared, times, hertz), shares, positions, r, times };
+  return { active, prepared, baseline: isoelectric(prepared, times, hertz), shares, positions, r, times };
 }
 
 /** Medians of starts and of stops. @param {(end: number) => number[]} of @returns {Bounds} */

@@ -3,13 +3,15 @@
 
 import * as ort from "../ort/ort.wasm.min.mjs";
 import { heartRate, rPeaks } from "./beats.js";
+import { sum } from "./filters.js";
 import { sniff } from "./formats.js";
+import { graphOf, held } from "./graph.js";
 import { CHANNEL, frame, joined } from "./polar.js";
 import { prepare } from "./prepare.js";
 import { crop, windows } from "./quality.js";
 import { PLAYERS, curve, delineator, explain as shares, sceneOf } from "./waves.js";
 
-/** @import {About, Contributions, Outcome, Person, Reason, Shown, Statement, Verbs} from './types.d.ts' */
+/** @import {About, Answer, Contributions, Outcome, Person, Reason, Shown, Statement, Verbs} from './types.d.ts' */
 /** @typedef {import("./quality.js").Window} Window */
 /** @typedef {(part: {done: number, all: number}) => void} Told */
 /** @typedef {{about: About, session: ort.InferenceSession, layers: import("./waves.js").Layer[]}} Model */
@@ -25,32 +27,11 @@ let recording = /** @type {Taken} */ (/** @type {unknown} */ (null)); // nor of 
 const strap = []; // frames so far
 let cancelled = false;
 
-/** Loads graph, description and delineator; the graph must be the one that the page was built with.
- * @param {Verbs["load"][0]} given @returns {Promise<Verbs["load"][1]>} */
+/** @param {Verbs["load"][0]} given @returns {Promise<Verbs["load"][1]>} */
 async function load({ files }) {
-  const [about, listed, waves] = await Promise.all(
-    ["export.json", "files.json", "delineator.json"].map(async (name) => (await fetched(files[name])).json()),
-  );
-  if (!crypto.subtle) throw new Error("a page with a model needs https, 127.0.0.1 or a disk; open it there.");
-  const graph = await (await fetched(files["score.onnx"])).arrayBuffer();
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", graph));
-  const hash = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
-  if (hash !== listed.sha256["score.onnx"]) throw new Error("score.onnx is not the file that this page was built with; load the page again.");
-  ort.env.logLevel = "error"; // not what it thinks of a graph's tidiness
-  ort.env.wasm.numThreads = 1;
-  const address = (/** @type {string | Blob} */ file) => (file instanceof Blob ? URL.createObjectURL(file) : file);
-  ort.env.wasm.wasmPaths = { mjs: address(files["ort/ort-wasm-simd-threaded.mjs"]), wasm: address(files["ort/ort-wasm-simd-threaded.wasm"]) };
-  const session = await ort.InferenceSession.create(new Uint8Array(graph), { executionProviders: ["wasm"], logSeverityLevel: 3 });
-  model = { about, session, layers: delineator(waves) };
+  const [about, listed, waves] = await held(files, "export.json", "files.json", "delineator.json");
+  model = { about, session: await graphOf(files, "score.onnx", listed), layers: delineator(waves) };
   return { about, samples: listed.samples };
-}
-
-/** A file at its address, or as a blob where the page is one file. @param {string | Blob} file */
-async function fetched(file) {
-  if (file instanceof Blob) return new Response(file);
-  const answer = await fetch(file);
-  if (!answer.ok) throw new Error(`${new URL(file).pathname} could not be had (${answer.status}); build the page again.`);
-  return answer;
 }
 
 /** Reads a file and judges its windows. @param {Verbs["open"][0]} given @returns {Shown} */
@@ -95,17 +76,26 @@ async function judge({ age, paced, answered, allow }) {
   if (refused.length) return { kind: "abstain", reasons: refused };
   if (!answered) return { kind: "ask" };
   recording.logits ??= await logitsOf(used);
-  const logit = recording.logits.reduce((sum, one) => sum + one, 0) / used.length;
+  const answers = about.names.map((_, k) => placed(k, pooled(recording.logits ?? [], used, k)));
   const unchecked = /** @type {const} */ (["age", "paced"]).filter((name) => (name === "age" ? age === null : paced === null && use.paced === "abstain"));
-  return { kind: "scored", logit, score: 1 / (1 + Math.exp(-logit)), used: used.length, all: recording.windows.length, unchecked, ...placed(logit) };
+  return { kind: "scored", answers, used: used.length, all: recording.windows.length, unchecked };
 }
 
-/** The group of the score, its operating point, and on which side of that it lies. @param {number} logit */
-function placed(logit) {
-  const { risk_groups: groups = [], operating_points: points = [], threshold } = model.about;
-  const group = groups.find((one) => logit >= (one.from ?? -Infinity) && logit < (one.to ?? Infinity)) ?? null;
-  const point = points.find((one) => one.logit === threshold.logit) ?? points[0] ?? null;
-  return { group, point, above: logit >= threshold.logit };
+/** An outcome's mean over windows, each weighing as much as its quality, Σ wᵢ·logitᵢ / Σ wᵢ.
+ * @param {number[]} logits `(windows · outcomes,)` @param {Window[]} used @param {number} k Of the outcome. */
+function pooled(logits, used, k) {
+  const weight = used.map(({ score }) => score), outcomes = logits.length / used.length;
+  return sum(weight.map((w, i) => w * logits[i * outcomes + k])) / sum(weight);
+}
+
+/** An outcome's answer: the group of its score, its operating point, and how far above that it lies.
+ * @param {number} k Of the outcome. @param {number} logit @returns {Answer} */
+function placed(k, logit) {
+  const { names, risk_groups: groups = [], operating_points: points = [], threshold } = model.about;
+  const own = (/** @type {{name?: string}} */ one) => (one.name ?? names[k]) === names[k];
+  const group = groups.find((one) => own(one) && logit >= (one.from ?? -Infinity) && logit < (one.to ?? Infinity)) ?? null;
+  const level = [threshold.logit].flat()[k], margin = level === null ? null : logit - level;
+  return { name: names[k], logit, score: 1 / (1 + Math.exp(-logit)), group, point: points.find(own) ?? null, margin };
 }
 
 /** @param {Window} window */
@@ -122,7 +112,7 @@ async function logitsOf(used) {
   return scores(x, used.length);
 }
 
-/** Prepared windows, `count` in a row, to logits; `told` hears how many are done, and where it listens one can cancel.
+/** Prepared windows, `count` in a row, to logits `(count · outcomes,)`; `told` hears how many are done, and where it listens one can cancel.
  * @param {Float32Array} x `(count · samples,)` @param {number} count
  * @param {(done: number, all: number) => void} [told] */
 async function scores(x, count, told) {
@@ -140,21 +130,21 @@ async function scores(x, count, told) {
   return found;
 }
 
-/** Contributions of the waves of the first window that is used.
- * @param {{}} _ @param {Told} told @returns {Promise<Contributions>} */
+/** Contributions of the waves of the first window that is used, to every outcome.
+ * @param {{}} _ @param {Told} told @returns {Promise<Contributions[]>} */
 async function explain(_, told) {
   cancelled = false;
   const { about } = model, window = recording.windows.find((one) => one.ok);
   if (!window) throw new Error("an explanation needs a stretch that can be judged");
   const scene = sceneOf(about.prepare, upright(window), recording.rate, model.layers);
   const found = await shares((x, count) => scores(x, count, (done, all) => told({ done, all })), scene);
-  const values = found.values.map((share) => share[0]);
-  const spread = Float32Array.from(curve(scene, values));
-  const largest = spread.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-12);
-  return {
-    names: PLAYERS, values, full: found.full[0], empty: found.empty[0],
-    start: window.start, stop: window.stop, rate: about.prepared_rate, curve: spread, largest,
-  };
+  const { start, stop } = window, rate = about.prepared_rate;
+  return about.names.map((_, k) => {
+    const values = found.values.map((share) => share[k]);
+    const spread = Float32Array.from(curve(scene, values));
+    const largest = spread.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-12);
+    return { names: PLAYERS, values, start, stop, rate, curve: spread, largest };
+  });
 }
 
 /** Samples of one frame of the strap, for the trace; the whole is kept until `strapped`.
@@ -179,7 +169,7 @@ let queue = Promise.resolve();
 async function answer({ id, verb, given }) {
   try {
     const done = await VERBS[verb](given, (part) => self.postMessage({ id, part }));
-    self.postMessage({ id, done }, [done.values, done.curve].filter(ArrayBuffer.isView).map((array) => array.buffer));
+    self.postMessage({ id, done }, ArrayBuffer.isView(done.values) ? [done.values.buffer] : []);
   } catch (error) {
     const { message, code } = /** @type {Error & {code?: string}} */ (error ?? {});
     self.postMessage({ id, failed: message ?? String(error), code: code ?? "" });

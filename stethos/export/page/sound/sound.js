@@ -1,6 +1,6 @@
 /** The page of sounds: what is heard and shown, and the worker between. Nothing is computed here. */
 
-import "./words.js";
+import { inlined, where } from "../js/files.js";
 import { Picture } from "./spectrogram.js";
 import { fill, number, say, speak } from "../js/words.js";
 
@@ -21,7 +21,7 @@ const SHOWN = 60; // blocks on the chart
  * @property {boolean | null} alarm @property {(() => Promise<void>) | null} stop */
 /** Of every verb of the worker: what it is given and what it answers.
  * @typedef {object} Verbs
- * @property {[{files: Record<string, string>}, {about: About}]} load
+ * @property {[{files: Record<string, string | Blob>}, {about: About}]} load
  * @property {[{bytes: ArrayBuffer}, {columns: Float32Array, blocks: Block[], whole?: number[], reason?: string}]} open
  * @property {[{rate: number}, {}]} listen
  * @property {[{values: Float32Array}, {columns: Float32Array, block?: Block}]} piece
@@ -29,10 +29,9 @@ const SHOWN = 60; // blocks on the chart
 
 /** @template {keyof Elements} K @param {K} id */
 const at = (id) => /** @type {Elements[K]} */ (document.getElementById(id));
-const where = (/** @type {string} */ name) => new URL(name, document.baseURI).href;
 const state = /** @type {State} */ (/** @type {unknown} */ ({ about: null, machine: 0, blocks: [], whole: null, reason: "", alarm: null, stop: null }));
 const picture = new Picture(at("spectrogram"));
-const worker = new Worker(where("sound/worker.js"), { type: "module" });
+const worker = new Worker(where("sound/worker.js"), { type: inlined ? "classic" : "module" });
 /** @type {Map<number, {resolve: (done: any) => void, reject: (error: Error) => void}>} */
 const waiting = new Map();
 let asked = 0;
@@ -146,13 +145,16 @@ async function open(file) {
   await judged();
 }
 
+/** The address of what an AudioWorklet runs; on a disk, Chromium lets it have no blob. @param {string} name */
+const worklet = async (name) => (inlined ? `data:text/javascript,${encodeURIComponent(await inlined[name].text())}` : where(name));
+
 async function listen() {
   const stream = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1, ...PLAIN } }).catch((error) => {
     throw new Error(say("sound_refused", { reason: error.message }));
   });
   const context = new AudioContext(), [track] = stream.getAudioTracks();
   const changed = Object.keys(PLAIN).filter((name) => Object.entries(track.getSettings()).some(([key, value]) => key === name && value));
-  await context.audioWorklet.addModule(where("sound/microphone.js"));
+  await context.audioWorklet.addModule(await worklet("sound/microphone.js"));
   const node = new AudioWorkletNode(context, "microphone", { numberOfOutputs: 0, channelCount: 1, channelCountMode: "explicit" });
   begun();
   await ask("listen", { rate: context.sampleRate });
@@ -187,8 +189,8 @@ async function stop() {
 // hands and eyes
 
 /** @param {string} language */
-function translate(language) {
-  document.documentElement.lang = at("language").value = speak(language);
+async function translate(language) {
+  document.documentElement.lang = at("language").value = await speak(language);
   fill();
   describe();
 }
@@ -204,8 +206,8 @@ async function begin() {
   /** @param {string} id @param {string} kind @param {() => unknown} work */
   const on = (id, kind, work) => at(id).addEventListener(kind, work);
   appear("auto");
-  translate(navigator.language);
-  on("language", "change", () => translate(at("language").value));
+  await translate(navigator.language);
+  on("language", "change", () => attempt(() => translate(at("language").value)));
   on("theme", "change", () => appear(at("theme").value));
   on("machine", "change", () => attempt(() => ((state.machine = at("machine").selectedIndex), judged())));
   on("allow", "change", describe);
@@ -218,14 +220,14 @@ async function begin() {
   }));
   at("status").textContent = say("loading");
   await attempt(async () => {
-    state.about = (await ask("load", { files: Object.fromEntries(FILES.map((name) => [name, where(name)])) })).about;
+    state.about = (await ask("load", { files: inlined ?? Object.fromEntries(FILES.map((name) => [name, where(name)])) })).about;
     at("machine").replaceChildren(...state.about.names.map((name) => new Option(name)));
     at("listen").disabled = !navigator.mediaDevices;
     at("open").disabled = false;
     at("status").textContent = say("loaded");
   });
   describe();
-  if ("serviceWorker" in navigator) await navigator.serviceWorker.register(where("sw.js"));
+  if ("serviceWorker" in navigator && !inlined) await navigator.serviceWorker.register(where("sw.js"));
 }
 
 begin();

@@ -3,6 +3,7 @@
 
 import * as ort from "../ort/ort.wasm.min.mjs";
 import { alarmed, unusable, wav, windows } from "./clip.js";
+import { graphOf, held } from "../js/graph.js";
 import { resample } from "../js/resample.js";
 import { Columns } from "./spectrogram.js";
 
@@ -11,32 +12,15 @@ import { Columns } from "./spectrogram.js";
 /** @typedef {{about: About, score: ort.InferenceSession, judge: ort.InferenceSession}} Model */
 /** @typedef {{rate: number, pieces: Float32Array[], length: number, columns: Columns}} Live */
 
-const FILES = ["score.onnx", "judge.onnx"];
 let model = /** @type {Model} */ (/** @type {unknown} */ (null)); // nothing is asked before `load` is done
 let live = /** @type {Live} */ (/** @type {unknown} */ (null)); // nor of a microphone before `listen`
 
-/** Loads the description and the graphs, which must be those that the page was built with.
- * @param {{files: Record<string, string>}} given */
+/** @param {{files: import("../js/graph.js").Files}} given */
 async function load({ files }) {
-  const [about, listed] = await Promise.all(["export.json", "files.json"].map(async (name) => (await fetched(files[name])).json()));
-  ort.env.wasm.numThreads = 1;
-  ort.env.wasm.wasmPaths = { mjs: files["ort/ort-wasm-simd-threaded.mjs"], wasm: files["ort/ort-wasm-simd-threaded.wasm"] };
-  const [score, judge] = await Promise.all(FILES.map(async (name) => {
-    const graph = await (await fetched(files[name])).arrayBuffer();
-    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", graph));
-    const hash = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
-    if (hash !== listed.sha256[name]) throw new Error(`${name} is not the file that this page was built with; load the page again.`);
-    return ort.InferenceSession.create(new Uint8Array(graph), { executionProviders: ["wasm"] });
-  }));
+  const [about, listed] = await held(files, "export.json", "files.json");
+  const [score, judge] = [await graphOf(files, "score.onnx", listed), await graphOf(files, "judge.onnx", listed)];
   model = { about, score, judge };
   return { about };
-}
-
-/** @param {string} file Its address. */
-async function fetched(file) {
-  const answer = await fetch(file);
-  if (!answer.ok) throw new Error(`${new URL(file).pathname} could not be had (${answer.status}); build the page again.`);
-  return answer;
 }
 
 /** One window: its embedding, and its score by every machine. @param {Float32Array} window */
