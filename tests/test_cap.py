@@ -14,6 +14,7 @@ from pulses import feet_at, pulse_of
 
 from stethos.cli import main
 from stethos.errors import OriginError, QualityError, RecipeError, RunError
+from stethos.study import stream
 from stethos.study.partition import Partition
 from stethos.study.pulse_space import spread
 from stethos.systems import cap, load
@@ -318,6 +319,55 @@ def test_a_recording_is_estimated_with_its_notes_or_refused(run, ward, capsys, t
     said = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert said["decision"] == "abstain"
     assert "no usable patch" in said["reason"]
+
+
+def column(path: Path, values: np.ndarray) -> Path:
+    """A file of one pulse, with the digits that a stream of it would have."""
+    path.write_text("# origin: synthetic\nPLETH [1]\n" + "".join(f"{value:.6f}\n" for value in values))
+    return path
+
+
+def test_a_stretch_of_a_stream_is_judged_as_a_recording_of_that_length(run, ward, capsys, tmp_path):
+    from stethos.io import read
+    from stethos.types import Predictions
+
+    usable = set(Predictions.load(run.predictions).record)
+    with (ward / "cohort.csv").open(newline="") as file:
+        path = next((ward / row["path"]).resolve() for row in csv.DictReader(file) if row["id"] in usable)
+    pulse = read(path).pick("PLETH")
+    seconds = int(pulse.duration)
+    part = np.nan_to_num(pulse.values[0][: round(seconds * pulse.rate)])
+    whole = column(tmp_path / "live.csv", np.concatenate([part, 0 * part, part]))
+    capsys.readouterr()
+    flags = ("--rate", pulse.rate, "--every", seconds)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stream, "IDLE_SECONDS", 0.2)
+        stethos("cap", "predict", run.folder, "--follow", whole, *flags)
+    first, still, last, end = map(json.loads, capsys.readouterr().out.splitlines())
+    stethos("cap", "predict", run.folder, column(tmp_path / "alone.csv", part), "--rate", pulse.rate)
+    alone = json.loads(capsys.readouterr().out)
+    names = [name for name in alone if name not in ("file", "model", "quality")]
+    for line in (first, last):
+        assert {name: line[name] for name in names} == {name: alone[name] for name in names}
+        assert line["quality_score"] == pytest.approx(alone["pulse_quality"], abs=1e-4)
+    assert (still["decision"], still["quality_score"]) == ("abstain", 0)
+    assert "no usable patch" in still["quality"]
+    assert last["mean"]["hr"] == pytest.approx(alone["hr"])
+    assert last["windows_in_mean"] == 2
+    assert (end["status"], end["windows"], end["windows_used"]) == ("end", 3, 2)
+    assert end["all"]["af"] == pytest.approx(alone["af"])
+
+
+def test_what_cannot_be_followed_is_one_sentence(run, capsys, tmp_path):
+    live = column(tmp_path / "live.csv", np.zeros(100))
+    refused = [((), "give one of the two"), ((live, "--follow", live), "give one of the two")]
+    refused += [(("--follow", live, "--rate", 64, "--every", 1), "at least a patch")]
+    for flags, words in refused:
+        with pytest.raises(SystemExit) as stop:
+            stethos("cap", "predict", run.folder, *flags)
+        told = capsys.readouterr().err
+        assert (stop.value.code, told.count("\n")) == (2, 1)
+        assert words in told
 
 
 def test_a_simulated_model_does_not_estimate_a_real_person(run, tmp_path):

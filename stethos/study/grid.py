@@ -178,26 +178,27 @@ def _number(cell: str) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def fitted_rate(times: np.ndarray) -> float:
+def fitted_rate(times: np.ndarray, lowest: float = LOWEST_RATE) -> float:
     """The rate of times that jitter and jump, Hz: the slope of time over place, once lost lines have their places.
 
     Rounded to a whole number where that is as good within the jitter.
 
     Args:
         times: In seconds, in the order of the lines, `(N,)`.
+        lowest: Rate that the stream must have at least, Hz; that of an ECG.
 
     Raises:
-        RateError: There are fewer than two, or they do not rise as those of an ECG.
+        RateError: There are fewer than two, or they do not rise as those of such a stream.
     """
     if len(times) < 2:
         raise RateError("a rate needs two lines with times or more; pass --rate HZ")
     lag = max(1, min(_LAG, len(times) // 4))
     apart = (times[lag:] - times[:-lag]) / lag
     step = float(np.median(apart))
-    if not step > 0 or 1 / step <= LOWEST_RATE:
+    if not step > 0 or 1 / step < lowest:
         raise RateError(
-            f"the times of the stream rise by {step:g} s a line, and an ECG needs more than {LOWEST_RATE:g} lines a "
-            f"second; head the column time [ms] if they are milliseconds, or leave it away and pass --rate HZ"
+            f"the times of the stream rise by {step:g} s a line, and {lowest:g} lines a second are the least that is "
+            f"needed; head the column time [ms] if they are milliseconds, or leave it away and pass --rate HZ"
         )
     step = float(apart[np.abs(apart - step) <= 0.5 * step / lag].mean())  # without those that hold a gap
     for track in (1 / _LAG, 1 / _LAG, TRACK):  # the first steps may be 1 % off, which only a quick clock follows

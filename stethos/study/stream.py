@@ -1,9 +1,11 @@
-"""What a finished classifier says of a live stream of one lead: a line for every window, as the stream goes.
+"""What a finished classifier says of a live stream of one channel: a line for every window, as the stream goes.
 
     lines ──► samples on a regular grid ──► windows of 10 s, cut from the first sample ──► judge ──► lines of JSON
 
-The cuts, the quality and the preparation are those of `predict` on the whole recording, so that a window has the same
-logit. What is held is one window and a few lines, however long the stream. Every line has a `status`:
+The cuts, the quality and the preparation of an ECG are those of `predict` on the whole recording, so that a window
+has the same logit; a stretch of a pulse is judged as `predict` judges a recording that is no longer
+(`stethos.study.pulse_live`). What is held is one window and a few lines, however long the stream. Every line has a
+`status`:
 
     window   ten seconds were judged, or refused with the reason; `mean` is the running mean over the last three
              windows, each weighing as much as its quality score, refused ones nothing
@@ -25,12 +27,13 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 import numpy as np
 
 from stethos.errors import FormatError, RateError, RecipeError
 from stethos.io.channels import declared_rate, declared_unit, standard_unit
+from stethos.signal.beats import LOWEST_RATE
 from stethos.signal.prepare import PREPARATIONS
 from stethos.signal.quality import windows as judge_windows
 from stethos.study.cutter import Cut, Cutter
@@ -52,9 +55,46 @@ Line = dict[str, Any]
 Say = Callable[[Record], Line]
 
 
+class Followed(Protocol):
+    """What a stream is and what becomes of the answers about its windows."""
+
+    @property
+    def rate(self) -> float | None:
+        """Hz; taken from the times where None."""
+
+    @property
+    def unit(self) -> str | None:
+        """Of the values; the usual one where None."""
+
+    @property
+    def usual_unit(self) -> str:
+        """Of a stream that does not say it."""
+
+    @property
+    def lead(self) -> str:
+        """Name of the channel."""
+
+    @property
+    def seconds(self) -> float:
+        """Length of a window."""
+
+    @property
+    def lowest(self) -> float:
+        """Rate that the stream must have at least, Hz."""
+
+    def quality(self, lead: Signal, told: Line) -> tuple[str, float]:
+        """In words, and what a window counts in a mean, of one that `told` is about."""
+
+    def numbers(self, told: Line) -> dict[str, float]:
+        """What can be averaged of an answer, by name; nothing where it was refused."""
+
+    def words(self, means: dict[str, float]) -> Line:
+        """What such means say."""
+
+
 @dataclass(frozen=True)
 class Live:
-    """What is known of a stream and of the model.
+    """What is known of a stream of one lead and of the model.
 
     Args:
         windows: How recordings are cut and prepared, and which lead it is.
@@ -67,6 +107,8 @@ class Live:
     points: float | Mapping[str, float]
     rate: float | None = None
     unit: str | None = None
+    usual_unit: str = "mV"
+    lowest: float = LOWEST_RATE
 
     @property
     def lead(self) -> str:
@@ -77,6 +119,25 @@ class Live:
     def seconds(self) -> float:
         """Length of a window."""
         return PREPARATIONS[self.windows.preparation].seconds
+
+    def quality(self, lead: Signal, told: Line) -> tuple[str, float]:
+        """First reason to refuse a window, or "ok", and its quality score."""
+        (judged,) = judge_windows(lead, self.seconds)
+        return judged.reason or "ok", judged.score
+
+    def numbers(self, told: Line) -> dict[str, float]:
+        """Logits by label, or the measured value, of what was said of one window; none where it was refused."""
+        if "labels" in told:
+            return {name: item["logit"] for name, item in told["labels"].items()}
+        value = told["logit"] if told.get("logit") is not None else told.get("score")
+        return {} if value is None else {"": float(value)}
+
+    def words(self, means: dict[str, float]) -> Line:
+        """Logits with score and decision."""
+        if isinstance(self.points, Mapping):
+            return {name: _decided(value, self.points.get(name, math.nan)) for name, value in means.items()}
+        (value,) = means.values()
+        return {"score": value, "decision": "measured"} if math.isnan(self.points) else _decided(value, self.points)
 
 
 def refuse_both(files: Sequence[Path], source: str, recording: int | None = None) -> None:
@@ -96,7 +157,7 @@ def refuse_both(files: Sequence[Path], source: str, recording: int | None = None
         raise RecipeError(f"a live stream is one recording; leave --recording {recording} away")
 
 
-def follow(source: str, say: Say, live: Live) -> Iterator[Line]:
+def follow(source: str, say: Say, live: Followed) -> Iterator[Line]:
     """Judge a file that grows, or standard input, until it ends or Ctrl-C is pressed.
 
     A file has ended when it has not grown for a minute.
@@ -104,7 +165,7 @@ def follow(source: str, say: Say, live: Live) -> Iterator[Line]:
     Args:
         source: Path of the file, or "-".
         say: What is said of a recording of one window, such as `judged` does.
-        live: The rest.
+        live: What the stream is.
 
     Raises:
         FormatError: There is no such file, or its lines are no samples of one lead.
@@ -118,7 +179,7 @@ def follow(source: str, say: Say, live: Live) -> Iterator[Line]:
 
 
 def said(
-    chunks: Iterator[bytes], name: str, say: Say, live: Live, stopped: Callable[[], bool] = lambda: False
+    chunks: Iterator[bytes], name: str, say: Say, live: Followed, stopped: Callable[[], bool] = lambda: False
 ) -> Iterator[Line]:
     """The lines about a stream of bytes.
 
@@ -193,7 +254,7 @@ def _opened(path: Path) -> Iterator[bytes]:
 class _Stream:
     """Lines, grid, windows and what was said of them."""
 
-    def __init__(self, name: str, say: Say, live: Live) -> None:
+    def __init__(self, name: str, say: Say, live: Followed) -> None:
         self.name, self.say, self.live = name, say, live
         rate = None if live.rate is None else declared_rate(live.rate)
         unit = None if live.unit is None else declared_unit(live.unit)
@@ -201,7 +262,7 @@ class _Stream:
         self.waiting: list[tuple[float, float]] | None = []  # lines from which the rate is to be taken
         self.grid: Grid | None = None
         self.cutter: Cutter | None = None
-        self.factor, self.unit = 1.0, "mV"
+        self.factor, self.unit = 1.0, live.usual_unit
         self.mean, self.total = deque[_Weighed](maxlen=LAST), _Total()
 
     def feed(self, data: bytes) -> Iterator[Line]:
@@ -248,7 +309,9 @@ class _Stream:
             if stated is None:
                 raise RateError(f"{self.name}: a stream of values alone needs its sampling rate; pass --rate HZ")
             return stated, None
-        fitted = fitted_rate(times) if stated is None or times[-1] - times[0] > SETTLE_SECONDS else stated
+        fitted = stated
+        if fitted is None or times[-1] - times[0] > SETTLE_SECONDS:
+            fitted = fitted_rate(times, self.live.lowest)
         if stated is not None and abs(fitted - stated) > 0.01 * fitted:
             raise RateError(
                 f"{self.name}: its times say {fitted:g} Hz and the rate is given as {stated:g}; leave it away"
@@ -275,14 +338,14 @@ class _Stream:
         """Judge one window."""
         assert self.cutter
         lead = Signal(cut.values[None], self.cutter.rate, (self.live.lead,), self.unit)
-        (judged,) = judge_windows(lead, self.live.seconds)
         told = self.say(Record(self.name, self.name, (lead,), origin=self.lines.stated.origin))
         for needless in ("windows", "windows_used", "file"):
             told.pop(needless, None)
-        logits = _logits(told)
-        self.mean.append(_Weighed(logits, judged.score))
-        self.total.add(_Weighed(logits, judged.score))
-        quality = {"quality": judged.reason or "ok", "quality_score": round(judged.score, 4)}
+        words, weight = self.live.quality(lead, told)
+        window = _Weighed(self.live.numbers(told), weight)
+        self.mean.append(window)
+        self.total.add(window)
+        quality = {"quality": words, "quality_score": round(weight, 4)}
         missing = {"missing": round(float(np.isnan(cut.values).mean()), 4)}
         mean = {
             "mean": self._told(_pooled(self.mean)),
@@ -306,15 +369,8 @@ class _Stream:
     def _losses(self) -> Line:
         return {"late": self.grid.late if self.grid else 0, "malformed": self.lines.malformed}
 
-    def _told(self, logits: dict[str, float] | None) -> Line | None:
-        """Logits with score and decision; None for none."""
-        if not logits:
-            return None
-        points = self.live.points
-        if isinstance(points, Mapping):
-            return {name: _decided(value, points.get(name, math.nan)) for name, value in logits.items()}
-        (value,) = logits.values()
-        return {"score": value, "decision": "measured"} if math.isnan(points) else _decided(value, points)
+    def _told(self, means: dict[str, float]) -> Line | None:
+        return self.live.words(means) if means else None
 
     def _summary(self, ended: str) -> Line:
         rate = self.cutter.rate if self.cutter else None
@@ -325,7 +381,7 @@ class _Stream:
 
 
 class _Weighed(NamedTuple):
-    """Logits by label of one window, none where it was refused, and its quality score."""
+    """Numbers of one window by name, none where it was refused, and its quality score."""
 
     logits: dict[str, float]
     weight: float
@@ -350,14 +406,6 @@ class _Total:
     def mean(self) -> dict[str, float]:
         """Mean logits over the usable windows, as of a recording; none where there was none."""
         return {name: value / self._weight for name, value in self._sums.items()}
-
-
-def _logits(told: Line) -> dict[str, float]:
-    """Logits by label, or the measured value, of what was said of one window; none where it was refused."""
-    if "labels" in told:
-        return {name: item["logit"] for name, item in told["labels"].items()}
-    value = told["logit"] if told.get("logit") is not None else told.get("score")
-    return {} if value is None else {"": float(value)}
 
 
 def _pooled(items: deque[_Weighed]) -> dict[str, float]:

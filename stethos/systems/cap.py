@@ -68,6 +68,7 @@ from stethos.nn.fusion import GatedFusion, Morphology
 from stethos.nn.patch1d import PatchShape, SampleEncoder, TokenEncoder, pooled
 from stethos.objectives.contrastive import info_nce
 from stethos.objectives.supervised import masked_bce, masked_mse
+from stethos.study import stream
 from stethos.study.arms_report import publish_ablation, publish_arms, publish_pretrained, publish_zero_shot
 from stethos.study.ensemble import scorer
 from stethos.study.judge import refuse_simulated
@@ -77,6 +78,7 @@ from stethos.study.progress import bar
 from stethos.study.publish import write_flow
 from stethos.study.pulse_answers import attended, judged_pulse
 from stethos.study.pulse_arms import classical_table, graded_of, linear_probes, mean_table
+from stethos.study.pulse_live import LivePulse
 from stethos.study.pulse_parts import (
     ARM,
     add_external_arms,
@@ -133,7 +135,7 @@ from stethos.train.dist import alone, chief, device_of, gather, global_mean, joi
 from stethos.train.loop import Options, fit
 from stethos.train.run import read_config, start_run
 from stethos.train.weights import load_weights, read_metadata, save_weights
-from stethos.types import Cohort, Predictions, Run, Schedule, Signal
+from stethos.types import Cohort, Predictions, Record, Run, Schedule, Signal
 
 SHAPED = (
     *("channel", "prepare", "rate", "patch", "motion", "token", "positions"),
@@ -698,14 +700,16 @@ def embed(run: Path, cohort: Path, *, out: Path, workers: int = 1) -> str:
 
 def predict(
     run: Path,
-    files: Sequence[Path],
+    files: Sequence[Path] = (),
     *,
+    follow: str = "",
+    every: float = 60.0,
     channel: str = "",
     rate: float | None = None,
     unit: str | None = None,
     allow_synthetic_model: bool = False,
 ) -> Iterator[dict[str, Any]]:
-    """Estimate every task of recordings; one that cannot be judged gets the decision "abstain" and the reason.
+    """Estimate every task of recordings, or of a live stream; what cannot be judged gets "abstain" and the reason.
 
     Blood pressure is an estimate and no measurement, and is withheld unless the model was better than the mean on the
     validation part.
@@ -713,6 +717,9 @@ def predict(
     Args:
         run: Folder of a run of `probe` or `train`.
         files: Recordings.
+        follow: In place of recordings, a text file that grows, or - for standard input, with a line "seconds,value" a
+            sample, or with --rate a value; Ctrl-C ends it.
+        every: Seconds of a stream that are judged together, as a recording of that length.
         channel: Name of the pulse in these files; the recipe's where empty.
         rate: Sampling rate in Hz, for files that do not state it.
         unit: Unit, for files that do not state it.
@@ -720,14 +727,21 @@ def predict(
 
     Raises:
         OriginError: The model was trained on a simulated world and the recording is real.
+        RecipeError: There are recordings and a stream, or neither.
     """
+    stream.refuse_both(files, follow)
     made = _learned(run)
     recipe, model = recipe_of(made), load(made.folder)
     windows = replace(_windows(recipe), channel=channel or recipe.channel)
-    for file in files:
-        record = read(file, rate=rate, unit=unit)
+
+    def said(record: Record) -> dict[str, Any]:
         refuse_simulated(made, record, allow_synthetic_model)
-        yield {"file": str(file), **judged_pulse(made, scorer(model.score, PATCHES), windows, record, recipe.tasks)}
+        return judged_pulse(made, scorer(model.score, PATCHES), windows, record, recipe.tasks)
+
+    for file in files:
+        yield {"file": str(file), **said(read(file, rate=rate, unit=unit))}
+    if follow:
+        yield from stream.follow(follow, said, LivePulse(windows, recipe.tasks, every, rate, unit))
 
 
 def explain(
