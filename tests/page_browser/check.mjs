@@ -111,6 +111,7 @@ const checks = {
     await page.check("#allow");
     await page.setInputFiles("#file", given.files.bare);
     await page.waitForSelector("#stated:not([hidden])");
+    await page.waitForSelector("#problem:not([hidden])");
     const bare = await page.innerText("#problem");
     await page.fill("#stated-rate", "500");
     await page.click("#stated button");
