@@ -244,6 +244,9 @@ async function judge() {
   at("status").textContent = `${say("answer")}: ${several ? aboveOf(outcome.answers) : verdict()}`;
 }
 
+/** After a person's fact has changed; what was wrong with a file that could not be read stays on the page. */
+const judgeAgain = () => (state.recording ? attempt(judge) : judge());
+
 /** The sentence that answers, without the mark before it. */
 const verdict = () => at("outcome").querySelector("p")?.lastChild?.textContent ?? "";
 
@@ -356,10 +359,10 @@ function wire() {
   })));
   on("age", "input", () => {
     clearTimeout(state.typing); // "60" is typed as "6" first
-    state.typing = setTimeout(() => attempt(judge), 400);
+    state.typing = setTimeout(judgeAgain, 400);
   });
-  for (const id of /** @type {const} */ (["age-unknown", "allow"])) on(id, "change", () => attempt(judge));
-  for (const radio of document.querySelectorAll("input[name=paced]")) radio.addEventListener("change", () => attempt(judge));
+  for (const id of /** @type {const} */ (["age-unknown", "allow"])) on(id, "change", judgeAgain);
+  for (const radio of document.querySelectorAll("input[name=paced]")) radio.addEventListener("change", judgeAgain);
   on("zoom-in", "click", () => trace.zoomBy(1));
   on("zoom-out", "click", () => trace.zoomBy(-1));
   on("windows", "click", (event) => of(event).start && trace.scroll(Number(of(event).start)));
